@@ -1,0 +1,348 @@
+"""Joint heatmaps as probability densities over image pixels.
+
+A heatmap is used as what it is, a density: a Gaussian mixture plus a uniform
+floor (the joint may be anywhere in the box: the detector was wrong). Tiles of
+log density from any detector are turned into that form; nothing is averaged
+away, so several modes stay several modes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffpose_core.skeleton import COCO17, Skeleton
+
+MAX_MODES = 4
+MIN_SIGMA_PX = 0.5
+LOG_TWO_PI = math.log(2 * math.pi)
+
+
+def _finite(name: str, value: Tensor) -> None:
+    if not torch.isfinite(value).all():
+        index = tuple(int(i) for i in (~torch.isfinite(value)).nonzero()[0])
+        raise ValueError(f"{name} holds a value that is not finite at index {index}: {float(value[index])}")
+
+
+def _shaped(name: str, value: Tensor, shape: tuple[int | None, ...]) -> None:
+    if value.ndim != len(shape) or any(s is not None and s != v for s, v in zip(shape, value.shape, strict=False)):
+        wanted = "x".join("*" if s is None else str(s) for s in shape)
+        raise ValueError(f"{name} must have shape {wanted}, got {tuple(value.shape)}")
+
+
+def _unit_range(name: str, value: Tensor) -> None:
+    _finite(name, value)
+    if value.numel() and (value.min() < 0 or value.max() > 1):
+        raise ValueError(f"{name} must lie in 0..1, got {float(value.min())}..{float(value.max())}")
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Log density per px^2 on a grid: values [P, J, h, w], map of (column, row, 1) to px [P, 2, 3]."""
+
+    log_density: Float[Tensor, "P J h w"]
+    tile_to_image: Float[Tensor, "P 2 3"]
+
+
+class Heatmaps:
+    """One density per person and joint.
+
+    Every form ends as a Gaussian mixture with a floor:
+    ``p(y) = (1 - outlier) sum_m weights_m N(y; means_m, covariances_m) + outlier / area``.
+
+    Attributes:
+        means: [P, J, M, 2] px.
+        covariances: [P, J, M, 2, 2] px^2.
+        weights: [P, J, M], sum 1 over M.
+        outlier: [P, J], probability that the detector was wrong.
+        area: [P] px^2 over which an outlier is uniform.
+        visibility: [P, J] in 0..1; zero means that nothing is known of the joint.
+        skeleton: names and order of J.
+    """
+
+    means: Float[Tensor, "P J M 2"]
+    covariances: Float[Tensor, "P J M 2 2"]
+    weights: Float[Tensor, "P J M"]
+    outlier: Float[Tensor, "P J"]
+    area: Float[Tensor, "P"]
+    visibility: Float[Tensor, "P J"]
+
+    def __init__(
+        self,
+        log_density: Float[Tensor, "P J h w"],
+        tile_to_image: Float[Tensor, "P 2 3"],
+        visibility: Float[Tensor, "P J"],
+        skeleton: Skeleton = COCO17,
+    ) -> None:
+        """Read tiles of log density.
+
+        Args:
+            log_density: natural log of density per px^2 (an additive constant per joint is immaterial).
+            tile_to_image: affine map of tile cell centres (column, row, 1) to image pixels.
+            visibility: probability in 0..1 that the joint is seen; 0 switches the joint off.
+            skeleton: meaning of the joint axis.
+
+        Raises:
+            ValueError: naming the field that has a wrong shape, range, or a value that is not finite.
+        """
+        log_density = torch.as_tensor(log_density, dtype=torch.float32)
+        tile_to_image = torch.as_tensor(tile_to_image, dtype=torch.float32)
+        visibility = torch.as_tensor(visibility, dtype=torch.float32)
+        joints = len(skeleton)
+        _shaped("log_density", log_density, (None, joints, None, None))
+        persons, _, height, width = log_density.shape
+        if height < 4 or width < 4:
+            raise ValueError(f"log_density tiles must be at least 4x4, got {height}x{width}")
+        _shaped("tile_to_image", tile_to_image, (persons, 2, 3))
+        _shaped("visibility", visibility, (persons, joints))
+        _finite("log_density", log_density)
+        _finite("tile_to_image", tile_to_image)
+        _unit_range("visibility", visibility)
+        cell_area = torch.linalg.det(tile_to_image[:, :, :2]).abs()
+        if persons and cell_area.min() <= 1e-8:
+            raise ValueError(f"tile_to_image must be invertible, got determinant {float(cell_area.min())}")
+        self.skeleton = skeleton
+        self.visibility = visibility
+        log_mass = torch.logsumexp(log_density.flatten(2), -1) + torch.log(cell_area)[:, None]
+        self.tiles: Tiles | None = Tiles(log_density - log_mass[..., None, None], tile_to_image)
+        self.area = cell_area * height * width
+        self._fit_mixture()
+
+    @classmethod
+    def from_mixture(
+        cls,
+        means: Float[Tensor, "P J M 2"],
+        covariances: Float[Tensor, "P J M 2 2"],
+        weights: Float[Tensor, "P J M"],
+        visibility: Float[Tensor, "P J"],
+        outlier: Float[Tensor, "P J"],
+        box: Float[Tensor, "P 4"],
+        skeleton: Skeleton = COCO17,
+    ) -> Heatmaps:
+        """Build from a Gaussian mixture; ``box`` (x_min, y_min, x_max, y_max px) bounds the uniform floor."""
+        fields = {"means": means, "covariances": covariances, "weights": weights, "visibility": visibility, "outlier": outlier, "box": box}
+        values = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in fields.items()}
+        means, covariances, weights, visibility, outlier, box = values.values()
+        joints = len(skeleton)
+        _shaped("means", means, (None, joints, None, 2))
+        persons, _, modes, _ = means.shape
+        if modes < 1:
+            raise ValueError("means must hold at least one mode")
+        _shaped("covariances", covariances, (persons, joints, modes, 2, 2))
+        _shaped("weights", weights, (persons, joints, modes))
+        _shaped("visibility", visibility, (persons, joints))
+        _shaped("outlier", outlier, (persons, joints))
+        _shaped("box", box, (persons, 4))
+        for name in ("means", "covariances", "weights", "box"):
+            _finite(name, values[name])
+        _unit_range("visibility", visibility)
+        _unit_range("outlier", outlier)
+        if weights.numel():
+            if weights.min() < 0 or weights.sum(-1).min() <= 0:
+                raise ValueError(f"weights must be non-negative with a positive sum, got {float(weights.min())}")
+            if (covariances - covariances.mT).abs().max() > 1e-3 * covariances.abs().max():
+                raise ValueError("covariances must be symmetric")
+            smallest = torch.linalg.eigvalsh(covariances).min()
+            if smallest <= 0:
+                raise ValueError(f"covariances must be positive definite, got smallest eigenvalue {float(smallest)} px^2")
+            size = box[:, 2:] - box[:, :2]
+            if size.min() <= 0:
+                raise ValueError(f"box must have x_max > x_min and y_max > y_min, got {box.tolist()}")
+        heat = cls.__new__(cls)
+        heat.skeleton, heat.tiles, heat.visibility = skeleton, None, visibility
+        heat.means, heat.covariances, heat.outlier = means, covariances, outlier
+        heat.weights = weights / weights.sum(-1, keepdim=True)
+        heat.area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
+        return heat
+
+    @classmethod
+    def from_keypoints(
+        cls,
+        xy: Float[Tensor, "P J 2"],
+        covariance: Float[Tensor, "P J 2 2"],
+        visibility: Float[Tensor, "P J"],
+        skeleton: Skeleton = COCO17,
+    ) -> Heatmaps:
+        """Build one Gaussian per joint; the floor is 0.02 + 0.5 (1 - visibility) over the keypoints' box."""
+        xy = torch.as_tensor(xy, dtype=torch.float32)
+        visibility = torch.as_tensor(visibility, dtype=torch.float32)
+        covariance = torch.as_tensor(covariance, dtype=torch.float32)
+        _shaped("xy", xy, (None, len(skeleton), 2))
+        _shaped("visibility", visibility, (len(xy), len(skeleton)))
+        _shaped("covariance", covariance, (len(xy), len(skeleton), 2, 2))
+        _finite("xy", xy)
+        _unit_range("visibility", visibility)
+        unseen = (visibility == 0)[..., None]
+        low = xy.masked_fill(unseen, torch.inf).amin(1)
+        high = xy.masked_fill(unseen, -torch.inf).amax(1)
+        low, high = torch.where(low > high, xy.amin(1), low), torch.where(low > high, xy.amax(1), high)
+        margin = 0.1 * (high - low).amax(-1, keepdim=True) + 1.0
+        return cls.from_mixture(
+            xy[:, :, None], covariance[:, :, None], torch.ones_like(visibility)[..., None], visibility,
+            0.02 + 0.5 * (1 - visibility), torch.cat([low - margin, high + margin], -1), skeleton,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.visibility)
+
+    def to(self, device: torch.device | str) -> Heatmaps:
+        """Return a copy on ``device``."""
+        heat = Heatmaps.__new__(Heatmaps)
+        heat.skeleton = self.skeleton
+        for name in ("means", "covariances", "weights", "outlier", "area", "visibility"):
+            setattr(heat, name, getattr(self, name).to(device))
+        heat.tiles = self.tiles and Tiles(self.tiles.log_density.to(device), self.tiles.tile_to_image.to(device))
+        return heat
+
+    @property
+    def seen(self) -> Bool[Tensor, "P J"]:
+        """Joints of which anything is known (visibility > 0)."""
+        return self.visibility > 0
+
+    def log_density(
+        self, pixels: Float[Tensor, "P *samples J 2"], blur_px: Float[Tensor, "P *samples J"] | None = None
+    ) -> Float[Tensor, "P *samples J"]:
+        """Log density per px^2 at any pixel, differentiable in ``pixels``.
+
+        Args:
+            pixels: image positions.
+            blur_px: standard deviation of an isotropic Gaussian to blur the heatmap with. In mixture form the
+                blur is exact (the covariances grow); with tiles it interpolates a Gaussian pyramid.
+        """
+        if self.tiles is not None:
+            return self._tile_log_density(pixels, blur_px)
+        extra = pixels.dim() - 3
+        index = (slice(None), *([None] * extra), slice(None), slice(None))
+        covariance = self.covariances[index]
+        if blur_px is not None:
+            covariance = covariance + (blur_px**2)[..., None, None, None] * torch.eye(2, device=pixels.device)
+        logs = self.mode_log_density(pixels, self.means[index], covariance)
+        logs = logs + torch.log(self.weights[index]) + torch.log1p(-self.outlier[index[:-1]].clamp_max(1 - 1e-6))[..., None]
+        floor = torch.log(self.outlier.clamp_min(1e-12) / self.area[:, None])[index[:-1]]
+        return torch.logsumexp(torch.cat([logs, floor[..., None].expand(*logs.shape[:-1], 1)], -1), -1)
+
+    @staticmethod
+    def mode_log_density(
+        pixels: Float[Tensor, "*batch 2"], means: Float[Tensor, "*#batch M 2"], covariances: Float[Tensor, "*#batch M 2 2"]
+    ) -> Float[Tensor, "*batch M"]:
+        """Log N(pixels; mean_m, covariance_m) for every mode, by the closed form of the 2 x 2 inverse."""
+        d = pixels[..., None, :] - means
+        a, b, c = covariances[..., 0, 0], covariances[..., 0, 1], covariances[..., 1, 1]
+        det = (a * c - b * b).clamp_min(1e-12)
+        quad = (c * d[..., 0] ** 2 - 2 * b * d[..., 0] * d[..., 1] + a * d[..., 1] ** 2) / det
+        return -0.5 * (quad + torch.log(det)) - LOG_TWO_PI
+
+    def render_tiles(self, tile_to_image: Float[Tensor, "P 2 3"], height: int, width: int) -> Float[Tensor, "P J h w"]:
+        """Sample the log density at the cell centres of a grid."""
+        pixels = _grid(torch.as_tensor(tile_to_image, dtype=torch.float32), height, width)
+        persons, joints = self.visibility.shape
+        flat = pixels.reshape(persons, -1, 1, 2).expand(-1, -1, joints, -1)
+        return self.log_density(flat).permute(0, 2, 1).reshape(persons, joints, height, width)
+
+    def _fit_mixture(self) -> None:
+        """Mixture of the tiles: peaks of the density above its floor, then expectation maximisation."""
+        assert self.tiles is not None
+        log_density, tile_to_image = self.tiles.log_density, self.tiles.tile_to_image
+        persons, joints, height, width = log_density.shape
+        linear = tile_to_image[:, :, :2]
+        cell = torch.linalg.det(linear).abs()
+        density = log_density.exp() * cell[:, None, None, None]
+        floor = density.flatten(2).quantile(0.2, dim=-1).clamp_max(1.0 / (height * width))
+        self.outlier = (floor * height * width).clamp(1e-4, 1 - 1e-4)
+        peaked = (density - floor[..., None, None]).clamp_min(0)
+        mass = peaked.flatten(2).sum(-1)
+        is_peak = (F.max_pool2d(peaked, 5, 1, 2) == peaked) & (peaked > 0.02 * peaked.amax((2, 3), keepdim=True))
+        score, where = torch.where(is_peak, peaked, -1.0).flatten(2).topk(MAX_MODES, -1)
+        grid = _grid(tile_to_image, height, width).reshape(persons, 1, -1, 2)
+        means = grid.expand(-1, joints, -1, -1).gather(2, where[..., None].expand(-1, -1, -1, 2))
+        alive = (score > 0).float()
+        alive[..., 0] = 1
+        cell_cov = linear @ linear.mT
+        eye = torch.eye(2, device=cell.device)
+        covs = (cell_cov[:, None, None] * 2 + eye * MIN_SIGMA_PX**2).expand(-1, joints, MAX_MODES, -1, -1)
+        weights = alive / alive.sum(-1, keepdim=True)
+        p = (peaked.flatten(2) / mass.clamp_min(1e-12)[..., None])[..., None]
+        # A cell spreads its point over its own area; a Gaussian narrower than a cell is read from the curvature below.
+        for _ in range(15):
+            logs = self.mode_log_density(grid, means[..., None, :, :], covs[..., None, :, :, :])
+            resp = torch.softmax(logs + torch.log(weights.clamp_min(1e-9))[..., None, :], -1) * p
+            total = resp.sum(2).clamp_min(1e-9)
+            means = (resp[..., None] * grid[..., None, :]).sum(2) / total[..., None]
+            d = grid[..., None, :] - means[..., None, :, :]
+            covs = torch.einsum("pjnm,pjnma,pjnmb->pjmab", resp, d, d) / total[..., None, None]
+            covs = covs + cell_cov[:, None, None] * 0.02 + eye * MIN_SIGMA_PX**2 * 0.1
+            weights = total / total.sum(-1, keepdim=True) * alive
+            weights = weights / weights.sum(-1, keepdim=True)
+        unseen = mass <= 1e-6
+        centre = grid.mean(2)
+        spread = torch.einsum("pa,pb->pab", torch.ones_like(centre[:, 0]), torch.ones_like(centre[:, 0])) * 0 + eye * self.area[:, None, None]
+        self.means = torch.where(unseen[..., None, None], centre[:, :, None], means)
+        self.covariances = torch.where(unseen[..., None, None, None], spread[:, None, None], covs)
+        self.weights = torch.where(unseen[..., None], torch.full_like(weights, 1.0 / MAX_MODES), weights)
+
+    def _tile_log_density(self, pixels: Tensor, blur_px: Tensor | None) -> Tensor:
+        assert self.tiles is not None
+        tile_to_image = self.tiles.tile_to_image
+        persons, joints, height, width = self.tiles.log_density.shape
+        flat = pixels.reshape(persons, -1, joints, 2)
+        inverse = torch.linalg.inv(tile_to_image[:, :, :2])
+        cell = torch.einsum("pab,psjb->psja", inverse, flat - tile_to_image[:, None, None, :, 2])
+        limit = cell.new_tensor([width - 1, height - 1])
+        inside = torch.minimum(cell.clamp_min(0), limit)
+        outside_px = torch.einsum("pab,psjb->psja", tile_to_image[:, :, :2], cell - inside)
+        uv = (2 * inside / limit - 1).permute(0, 2, 1, 3).reshape(persons * joints, 1, -1, 2)
+
+        def sample(level: Tensor) -> Tensor:
+            values = F.grid_sample(level.reshape(persons * joints, 1, height, width), uv, mode="bicubic", padding_mode="border", align_corners=True)
+            return values.reshape(persons, joints, -1).permute(0, 2, 1)
+
+        if blur_px is None:
+            value = sample(self.tiles.log_density)
+        else:
+            levels = self.pyramid()
+            blur = blur_px.reshape(persons, -1, joints)
+            cell_px = torch.sqrt(torch.linalg.det(tile_to_image[:, :, :2]).abs())[:, None, None]
+            # level k >= 1 is blurred by 2^(k-1) cells; between levels the log density is interpolated.
+            position = (torch.log2((blur / cell_px).clamp_min(0.25)) + 1).clamp(0, len(levels) - 1)
+            values = torch.stack([sample(level) for level in levels], -1)
+            low = position.floor().long().clamp_max(len(levels) - 2)
+            part = position - low
+            below, above = values.gather(-1, low[..., None])[..., 0], values.gather(-1, low[..., None] + 1)[..., 0]
+            value = below + part * (above - below)
+        # Beyond its tile the heatmap says nothing; a weak quadratic keeps the gradient pointing home.
+        value = value - 0.5 * (outside_px**2).sum(-1) / self.area[:, None, None]
+        return value.reshape(pixels.shape[:-1])
+
+    def pyramid(self) -> list[Float[Tensor, "P J h w"]]:
+        """Log-density tiles blurred by 0, 1, 2, 4, 8 and 16 cells."""
+        if self.tiles is None:
+            raise ValueError("a blur pyramid exists for the tile form only; the mixture form blurs exactly")
+        log_density = self.tiles.log_density
+        persons, joints, height, width = log_density.shape
+        peak = log_density.amax((2, 3), keepdim=True)
+        density = (log_density - peak).exp().reshape(-1, 1, height, width)
+        levels = [log_density]
+        for sigma in (1.0, 2.0, 4.0, 8.0, 16.0):
+            radius = min(int(3 * sigma), min(height, width) - 1)
+            axis = torch.arange(-radius, radius + 1, device=density.device, dtype=density.dtype)
+            kernel = torch.exp(-0.5 * (axis / sigma) ** 2)
+            kernel = kernel / kernel.sum()
+            padded = F.pad(density, (radius,) * 4, mode="replicate")
+            blurred = F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
+            levels.append(torch.log(blurred.reshape(log_density.shape).clamp_min(1e-30)) + peak)
+        return levels
+
+
+def _grid(tile_to_image: Float[Tensor, "P 2 3"], height: int, width: int) -> Float[Tensor, "P h w 2"]:
+    rows, columns = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32, device=tile_to_image.device),
+        torch.arange(width, dtype=torch.float32, device=tile_to_image.device),
+        indexing="ij",
+    )
+    cells = torch.stack([columns, rows, torch.ones_like(rows)], -1)
+    return torch.einsum("pab,hwb->phwa", tile_to_image, cells)
