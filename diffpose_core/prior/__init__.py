@@ -2,6 +2,7 @@
 
 from diffpose_core.prior.checkpoint import load_checkpoint, save_checkpoint
 from diffpose_core.prior.network import Denoiser, DenoiserConfig
+from diffpose_core.prior.prior import PosePrior
 from diffpose_core.prior.schedule import karras_sigmas
 
-__all__ = ["Denoiser", "DenoiserConfig", "karras_sigmas", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Denoiser", "DenoiserConfig", "PosePrior", "karras_sigmas", "load_checkpoint", "save_checkpoint"]

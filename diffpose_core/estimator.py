@@ -1,0 +1,84 @@
+"""The one facade: heatmaps and a camera in, a posterior over 3D poses out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from diffpose_core import sampler as sampling
+from diffpose_core.camera import Camera
+from diffpose_core.heatmap import Heatmaps
+from diffpose_core.likelihood import HeatmapLikelihood, KnownJoints, Likelihood
+from diffpose_core.posterior import PosePosterior
+from diffpose_core.prior import PosePrior
+from diffpose_core.sampler import SamplerConfig
+
+
+class PoseEstimator:
+    """Infers 3D poses by steering the unconditional prior with observations.
+
+    Args:
+        prior: the pose prior.
+        device: ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there raises; there is no fall-back.
+        sampler: settings of the sampler.
+    """
+
+    def __init__(self, prior: PosePrior, device: str | torch.device = "cpu", sampler: SamplerConfig | None = None) -> None:
+        self.device = torch.device(device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device {str(device)!r} was asked for, but torch {torch.__version__} finds no CUDA device")
+        self.prior = prior.to(self.device)
+        self.sampler = sampler or SamplerConfig()
+
+    def __call__(
+        self, heatmaps: Heatmaps, camera: Camera, num_hypotheses: int = 50, generator: torch.Generator | None = None
+    ) -> PosePosterior:
+        """Infer the persons of one image.
+
+        Args:
+            heatmaps: P persons.
+            camera: of the image.
+            num_hypotheses: S, skeletons per person.
+            generator: on the estimator's device; the same seed on the same device gives the same bits.
+        """
+        return self.infer([HeatmapLikelihood(heatmaps, camera)], num_hypotheses, generator)
+
+    def complete(
+        self, joints: Float[Tensor, "P 17 3"], known: Bool[Tensor, "P 17"], std: float | Float[Tensor, "P 17"] = 0.01,
+        num_hypotheses: int = 50, generator: torch.Generator | None = None,
+    ) -> PosePosterior:  # fmt: skip
+        """Complete partly known poses (camera axes, metres), without retraining."""
+        return self.infer([KnownJoints(joints, known, std)], num_hypotheses, generator)
+
+    def infer(
+        self, likelihoods: Sequence[Likelihood], num_hypotheses: int = 50, generator: torch.Generator | None = None
+    ) -> PosePosterior:
+        """Infer from any observations of the same P persons together.
+
+        Raises:
+            ValueError: no likelihood, a different number of persons, fewer than one hypothesis, or a generator
+                on another device.
+        """
+        if not likelihoods:
+            raise ValueError("likelihoods must hold at least one observation")
+        if num_hypotheses < 1:
+            raise ValueError(f"num_hypotheses must be at least 1, got {num_hypotheses}")
+        persons = {y.persons for y in likelihoods}
+        if len(persons) != 1:
+            raise ValueError(f"likelihoods must observe the same persons, got counts {sorted(persons)}")
+        if generator is None:
+            generator = torch.Generator(self.device)
+        elif generator.device.type != self.device.type:
+            raise ValueError(f"generator is on {generator.device}, the estimator on {self.device}")
+        observations = [y.to(self.device) for y in likelihoods]
+        status = torch.stack([y.status() for y in observations]).amin(0)
+        count = persons.pop()
+        log_weights = torch.full((count, num_hypotheses), -math.log(num_hypotheses), device=self.device)
+        if count == 0:
+            return PosePosterior(torch.zeros(0, num_hypotheses, 17, 3, device=self.device), log_weights, status)
+        joints, root = sampling.run(self.prior, observations, num_hypotheses, self.sampler, generator)
+        return PosePosterior(joints + root[:, :, None], log_weights, status)

@@ -1,0 +1,111 @@
+"""2D heatmaps through a camera."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from diffpose_core.camera import Camera
+from diffpose_core.heatmap import Heatmaps
+from diffpose_core.likelihood.base import HUGE_VARIANCE, Linearised
+from diffpose_core.observation import ObservationModel
+
+
+class HeatmapLikelihood:
+    """p(heatmaps | pose): every keypoint's density at its projection, with the skeletons' offset added."""
+
+    def __init__(self, heatmaps: Heatmaps, camera: Camera) -> None:
+        self.heatmaps = heatmaps
+        self.camera = camera
+        self.model = ObservationModel.of(heatmaps.skeleton)
+        device = heatmaps.visibility.device
+        self._weights = self.model.weights.to(device)
+        self._offset_sd_m = self.model.offset_sd_m.to(device)
+        self._focal = 0.5 * (camera.fx + camera.fy)
+
+    @property
+    def persons(self) -> int:
+        """Number of persons observed."""
+        return len(self.heatmaps)
+
+    def to(self, device: torch.device) -> HeatmapLikelihood:
+        """Return a copy on ``device``."""
+        return HeatmapLikelihood(self.heatmaps.to(device), self.camera)
+
+    def status(self) -> Int[Tensor, "P 17"]:
+        """OBSERVED, INFERRED or MISSING per joint."""
+        return self.model.status(self.heatmaps.visibility)
+
+    def _keypoints(self, joints: Tensor) -> Tensor:
+        return torch.einsum("kj,psjc->pskc", self._weights, joints)
+
+    def _keypoint_covariance(self, covariance: Tensor) -> Tensor:
+        blocks = covariance.reshape(17, 3, 17, 3)
+        return torch.einsum("ki,iajb,kj->kab", self._weights, blocks, self._weights)
+
+    def linearise(
+        self, joints: Float[Tensor, "P S 17 3"], root: Float[Tensor, "P S 3"],
+        covariance: Float[Tensor, "51 51"], generator: torch.Generator,
+    ) -> Linearised:  # fmt: skip
+        """Linearise the projection; one mode per joint and hypothesis is drawn by its responsibility."""
+        heat = self.heatmaps
+        points = self._keypoints(joints) + root[:, :, None]
+        pixels = self.camera.project(points)
+        jacobian = self.camera.jacobian(points)
+        predicted = torch.einsum("pskab,kbc,pskdc->pskad", jacobian, self._keypoint_covariance(covariance), jacobian)
+        offset_px = self._focal * self._offset_sd_m / points[..., 2].clamp_min(0.1)
+        eye = torch.eye(2, device=pixels.device)
+        offset = (offset_px**2)[..., None, None] * eye
+        means, covs = heat.means[:, None], heat.covariances[:, None] + offset[..., None, :, :]
+        logs = heat.mode_log_density(pixels, means, covs + predicted[..., None, :, :])
+        logs = logs + torch.log(heat.weights)[:, None] + torch.log1p(-heat.outlier.clamp_max(1 - 1e-6))[:, None, :, None]
+        floor = torch.log(heat.outlier.clamp_min(1e-12) / heat.area[:, None])[:, None, :, None]
+        logs = torch.cat([logs, floor.expand(*logs.shape[:-1], 1)], -1)
+        uniform = torch.rand(logs.shape, generator=generator, device=logs.device).clamp_(1e-9, 1 - 1e-7)
+        mode = (logs - torch.log(-torch.log(uniform))).argmax(-1)  # Gumbel-max: a draw from softmax(logs)
+        used = (mode < heat.means.shape[2]) & heat.seen[:, None]
+        mode = mode.clamp_max(heat.means.shape[2] - 1)[..., None]
+        expanded = means.expand(*mode.shape[:-1], -1, 2).gather(-2, mode[..., None].expand(*mode.shape, 2))[..., 0, :]
+        cov = covs.gather(-3, mode[..., None, None].expand(*mode.shape, 2, 2))[..., 0, :, :]
+        residual = torch.where(used[..., None], expanded - pixels, 0.0)
+        noise = torch.where(used[..., None, None], cov, HUGE_VARIANCE * eye)
+        persons, samples, keypoints = used.shape
+        full = torch.einsum("pskab,kj->pskajb", jacobian, self._weights).reshape(persons, samples, 2 * keypoints, 51)
+        block = torch.zeros(persons, samples, keypoints, 2, keypoints, 2, device=pixels.device)
+        index = torch.arange(keypoints, device=pixels.device)
+        block[:, :, index, :, index, :] = noise.permute(2, 0, 1, 3, 4)
+        return Linearised(
+            residual.flatten(-2), full, jacobian.flatten(-3, -2),
+            block.reshape(persons, samples, 2 * keypoints, 2 * keypoints),
+        )  # fmt: skip
+
+    def log_density(
+        self, joints: Float[Tensor, "P S 17 3"], covariance: Float[Tensor, "51 51"]
+    ) -> Float[Tensor, "P S"]:
+        """Sum of the heatmaps' log densities at the projections, blurred by the joints' projected spread."""
+        points = self._keypoints(joints)
+        variance_m2 = self._keypoint_covariance(covariance).diagonal(dim1=-2, dim2=-1).mean(-1) + self._offset_sd_m**2
+        blur_px = self._focal * variance_m2.sqrt() / points[..., 2].detach().clamp_min(0.1)
+        logs = self.heatmaps.log_density(self.camera.project(points), blur_px)
+        return torch.where(self.heatmaps.seen[:, None], logs, 0.0).sum(-1)
+
+    def start_root(self, joints: Float[Tensor, "P S 17 3"]) -> Float[Tensor, "P S 3"] | None:
+        """Weighted least squares on cross-multiplied rays of the most likely modes."""
+        heat = self.heatmaps
+        best = heat.weights.argmax(-1)[..., None, None]
+        pixels = heat.means.gather(2, best.expand(*best.shape[:-1], 2))[:, :, 0]
+        rays = self.camera.unproject(pixels)[:, None]
+        weight = (heat.seen * heat.visibility * (1 - heat.outlier))[:, None] + 1e-9
+        points = self._keypoints(joints)
+        # (X + T)_xy = ray (X + T)_z  =>  [1 0 -u; 0 1 -v] T = ray X_z - X_xy
+        rhs = rays * points[..., 2:] - points[..., :2]
+        rows = torch.zeros(*points.shape[:-1], 2, 3, device=points.device)
+        rows[..., 0, 0] = rows[..., 1, 1] = 1
+        rows[..., 2] = -rays
+        normal = torch.einsum("psk,pskab,pskac->psbc", weight.expand(rows.shape[:3]), rows, rows)
+        target = torch.einsum("psk,pskab,pska->psb", weight.expand(rows.shape[:3]), rows, rhs)
+        root = torch.linalg.solve(normal + 1e-6 * torch.eye(3, device=points.device), target)
+        informed = (heat.seen.sum(-1) >= 2)[:, None] & (root[..., 2] > 0.3) & (root[..., 2] < 200)
+        default = torch.tensor([0.0, 0.0, 4.0], device=points.device)
+        return torch.where(informed[..., None], root, default)

@@ -1,0 +1,87 @@
+"""Known 3D joints: completion of a partly known pose."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from diffpose_core.likelihood.base import HUGE_VARIANCE, Linearised
+from diffpose_core.observation import INFERRED, MISSING, OBSERVED
+
+
+class KnownJoints:
+    """Some joints' positions in camera axes (metres), with independent Gaussian errors.
+
+    Args:
+        joints: [P, 17, 3] metres; entries that are not known are ignored.
+        known: [P, 17].
+        std: standard deviation in metres, one number or [P, 17].
+
+    Raises:
+        ValueError: a wrong shape, a known joint that is not finite, or a std that is not positive.
+    """
+
+    def __init__(
+        self, joints: Float[Tensor, "P 17 3"], known: Bool[Tensor, "P 17"], std: float | Float[Tensor, "P 17"]
+    ) -> None:
+        joints = torch.as_tensor(joints, dtype=torch.float32)
+        known = torch.as_tensor(known)
+        if joints.ndim != 3 or joints.shape[1:] != (17, 3):
+            raise ValueError(f"joints must have shape *x17x3, got {tuple(joints.shape)}")
+        if known.shape != joints.shape[:2] or known.dtype != torch.bool:
+            raise ValueError(f"known must be bool of shape {tuple(joints.shape[:2])}, got {known.dtype} {tuple(known.shape)}")
+        if not torch.isfinite(joints[known]).all():
+            raise ValueError("joints holds values that are not finite where known is true")
+        sd = torch.as_tensor(std, dtype=torch.float32, device=joints.device)
+        if not (sd > 0).all() or not torch.isfinite(sd).all():
+            raise ValueError(f"std must be positive and finite (metres), got {std if isinstance(std, float) else sd.min().item()}")
+        self.joints = torch.where(known[..., None], joints, 0.0)
+        self.known = known
+        self.std = sd.expand(known.shape)
+
+    @property
+    def persons(self) -> int:
+        """Number of persons observed."""
+        return len(self.joints)
+
+    def to(self, device: torch.device) -> KnownJoints:
+        """Return a copy on ``device``."""
+        return KnownJoints(self.joints.to(device), self.known.to(device), self.std.to(device))
+
+    def status(self) -> Int[Tensor, "P 17"]:
+        """OBSERVED where known; MISSING everywhere for a person of whom nothing is known."""
+        status = torch.where(self.known, OBSERVED, INFERRED)
+        return torch.where(self.known.any(-1, keepdim=True), status, MISSING)
+
+    def linearise(
+        self, joints: Float[Tensor, "P S 17 3"], root: Float[Tensor, "P S 3"],
+        covariance: Float[Tensor, "51 51"], generator: torch.Generator,
+    ) -> Linearised:  # fmt: skip
+        """Exact: the observation is linear."""
+        persons, samples = joints.shape[:2]
+        known = self.known[:, None, :, None]
+        residual = torch.where(known, self.joints[:, None] - joints - root[:, :, None], 0.0)
+        variance = torch.where(self.known, self.std**2, HUGE_VARIANCE).repeat_interleave(3, -1)
+        eye = torch.eye(51, device=joints.device)
+        return Linearised(
+            residual.flatten(-2),
+            eye.expand(persons, samples, 51, 51),
+            torch.eye(3, device=joints.device).repeat(17, 1).expand(persons, samples, 51, 3),
+            torch.diag_embed(variance)[:, None].expand(persons, samples, 51, 51),
+        )
+
+    def log_density(
+        self, joints: Float[Tensor, "P S 17 3"], covariance: Float[Tensor, "51 51"]
+    ) -> Float[Tensor, "P S"]:
+        """Sum of Gaussian log densities over the known joints."""
+        variance = (self.std**2)[:, None, :, None] + covariance.diagonal().reshape(17, 3)
+        logs = -0.5 * ((self.joints[:, None] - joints) ** 2 / variance + torch.log(2 * math.pi * variance))
+        return torch.where(self.known[:, None, :, None], logs, 0.0).sum((-1, -2))
+
+    def start_root(self, joints: Float[Tensor, "P S 17 3"]) -> Float[Tensor, "P S 3"] | None:
+        """Mean offset of the known joints."""
+        weight = self.known[:, None, :, None] / self.known.sum(-1).clamp_min(1)[:, None, None, None]
+        return ((self.joints[:, None] - joints) * weight).sum(2)

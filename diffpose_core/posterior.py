@@ -1,0 +1,57 @@
+"""The result of an inference: weighted 3D skeletons with their uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from diffpose_core.skeleton import H36M17, Skeleton
+
+COVARIANCE_FLOOR_M = 1e-3
+"""Standard deviation added to every joint's covariance, so that it is positive definite for any number of hypotheses."""
+
+
+@dataclass(frozen=True)
+class PosePosterior:
+    """Weighted hypotheses per person.
+
+    Attributes:
+        joints: [P, S, 17, 3] metres, camera optical frame (x right, y down, z forward), absolute.
+        log_weights: [P, S], normalised: logsumexp over S is 0.
+        status: [P, 17], OBSERVED 0 | INFERRED 1 | MISSING 2.
+        skeleton: names and order of the joints.
+    """
+
+    joints: Float[Tensor, "P S 17 3"]
+    log_weights: Float[Tensor, "P S"]
+    status: Int[Tensor, "P 17"]
+    skeleton: Skeleton = H36M17
+
+    def __post_init__(self) -> None:
+        if not torch.isfinite(self.joints).all() or torch.isnan(self.log_weights).any():
+            raise FloatingPointError("joints or log_weights of the posterior are not finite")
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    @property
+    def weights(self) -> Float[Tensor, "P S"]:
+        """Weights that sum to 1 per person."""
+        return self.log_weights.exp()
+
+    @property
+    def mean(self) -> Float[Tensor, "P 17 3"]:
+        """Weighted mean of the hypotheses, metres."""
+        return torch.einsum("ps,psjc->pjc", self.weights, self.joints)
+
+    @property
+    def covariance(self) -> Float[Tensor, "P 17 3 3"]:
+        """Weighted covariance per joint, m^2: unbiased for equal weights, plus a floor of 1 mm."""
+        d = self.joints - self.mean[:, None]
+        raw = torch.einsum("ps,psja,psjb->pjab", self.weights, d, d)
+        correction = 1 / (1 - (self.weights**2).sum(-1)).clamp_min(0.5 / max(2, self.joints.shape[1]))
+        eye = torch.eye(3, device=raw.device)
+        return raw * correction[:, None, None, None] + COVARIANCE_FLOOR_M**2 * eye

@@ -1,0 +1,244 @@
+"""Sampling p(x | y): denoiser -> guided denoiser -> loop.
+
+The loop knows nothing of guidance. A guided denoiser turns a noisy pose into
+a clean one that agrees with the observations: either a draw from
+p(x0 | x_s, y) (``kalman``), after which the loop re-noises from scratch, or
+the mean E[x0 | x_s, y] (``gradient``), after which it takes an ancestral step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from diffpose_core.likelihood.base import Likelihood, Linearised, stack
+from diffpose_core.prior import PosePrior, karras_sigmas
+from diffpose_core.prior.network import POSE_DIM
+
+GUIDANCES = ("kalman", "gradient")
+# Weak Gaussian prior of the root position (metres, optical frame): people stand in front of the camera.
+ROOT_MEAN_M = (0.0, 0.0, 5.0)
+ROOT_SD_M = (20.0, 20.0, 40.0)
+MIN_ROOT_DEPTH_M = 0.3
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """Settings of a sampling run.
+
+    Attributes:
+        guidance: ``kalman`` (default: accurate and calibrated) or ``gradient`` (heatmap gradients through the network).
+        steps: noise levels visited.
+        sigma_max: first noise level, units of the scaled pose.
+        sigma_min: last noise level, units of the scaled pose.
+        gauss_newton_passes: linearisations of the camera per noise level.
+    """
+
+    guidance: str = "kalman"
+    steps: int = 25
+    sigma_max: float = 3.0
+    sigma_min: float = 0.1
+    gauss_newton_passes: int = 2
+
+    def __post_init__(self) -> None:
+        if self.guidance not in GUIDANCES:
+            raise ValueError(f"guidance must be one of {GUIDANCES}, got {self.guidance!r}")
+        if not 1 <= self.steps <= 1000:
+            raise ValueError(f"steps must lie in 1..1000, got {self.steps}")
+        if not 0 < self.sigma_min <= self.sigma_max:
+            raise ValueError(f"need 0 < sigma_min <= sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        if not 1 <= self.gauss_newton_passes <= 10:
+            raise ValueError(f"gauss_newton_passes must lie in 1..10, got {self.gauss_newton_passes}")
+
+
+def _randn(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=like.device)
+
+
+def _factor(covariance: Float[Tensor, "*batch D D"]) -> Float[Tensor, "*batch D D"]:
+    """Cholesky factor; the jitter keeps joints that never move (the root) factorable."""
+    jitter = 1e-6 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
+    return torch.linalg.cholesky(covariance + jitter[..., None, None] * torch.eye(covariance.shape[-1], device=covariance.device))
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Generalised least squares of one linearisation, ready for several right-hand sides.
+
+    With S = H C H^T + R: dT = (G^T S^-1 G + P)^-1 G^T S^-1 r and q = S^-1 (r - G dT).
+    """
+
+    observation: Linearised
+    factor: Float[Tensor, "P S D D"]
+    whitened_root: Float[Tensor, "P S D 3"]
+    root_factor: Float[Tensor, "P S 3 3"]
+
+    @classmethod
+    def of(cls, observation: Linearised, covariance: Float[Tensor, "51 51"]) -> Gain:
+        """Factor S and the root's normal matrix."""
+        h = observation.jacobian
+        s = (h @ covariance) @ h.mT + observation.noise
+        # Scaling to unit diagonal keeps float32 exact beside the huge variance of unobserved rows.
+        scale = s.diagonal(dim1=-2, dim2=-1).sqrt()
+        factor = torch.linalg.cholesky(s / (scale[..., :, None] * scale[..., None, :]) + 1e-6 * torch.eye(s.shape[-1], device=s.device))
+        factor = scale[..., None] * factor
+        white = torch.linalg.solve_triangular(factor, observation.root_jacobian, upper=False)
+        precision = torch.diag(torch.tensor(ROOT_SD_M, device=h.device) ** -2)
+        return cls(observation, factor, white, torch.linalg.cholesky(white.mT @ white + precision))
+
+    def solve(
+        self, residual: Float[Tensor, "P S D"], root_offset: Float[Tensor, "P S 3"]
+    ) -> tuple[Float[Tensor, "P S 3"], Float[Tensor, "P S D"]]:
+        """Return dT and q; ``root_offset`` is the root's prior mean minus its current value."""
+        white = torch.linalg.solve_triangular(self.factor, residual[..., None], upper=False)
+        precision = root_offset.new_tensor(ROOT_SD_M) ** -2
+        target = self.whitened_root.mT @ white + (precision * root_offset)[..., None]
+        root = torch.cholesky_solve(target, self.root_factor)
+        left = white - self.whitened_root @ root
+        q = torch.linalg.solve_triangular(self.factor.mT, left, upper=True)
+        return root[..., 0], q[..., 0]
+
+
+class Posterior:
+    """The likelihoods of a run together with the prior, and the root position of every hypothesis."""
+
+    def __init__(self, prior: PosePrior, likelihoods: list[Likelihood], config: SamplerConfig, generator: torch.Generator) -> None:
+        self.prior, self.likelihoods, self.config, self.generator = prior, likelihoods, config, generator
+        self.root: Tensor | None = None
+        self._root_mean = torch.tensor(ROOT_MEAN_M, device=prior.device)
+
+    def linearise(self, joints: Tensor, root: Tensor, covariance: Tensor) -> Linearised:
+        """Linearise all observations about joints [P, S, 51] and root [P, S, 3] in metres."""
+        pose = joints.unflatten(-1, (-1, 3))
+        return stack([y.linearise(pose, root, covariance, self.generator) for y in self.likelihoods])
+
+    def locate(self, joints: Float[Tensor, "P S 51"]) -> Float[Tensor, "P S 3"]:
+        """Return the roots of the last step, at first the observations' guess."""
+        if self.root is None:
+            pose = joints.unflatten(-1, (-1, 3))
+            guesses = [g for y in self.likelihoods if (g := y.start_root(pose)) is not None]
+            self.root = guesses[0] if guesses else self._root_mean.expand(*joints.shape[:2], 3)
+        return self.root
+
+    def update(
+        self, joints: Float[Tensor, "P S 51"], covariance: Float[Tensor, "51 51"], passes: int
+    ) -> tuple[Gain, Float[Tensor, "P S 51"], Float[Tensor, "P S 3"], Float[Tensor, "P S D"]]:
+        """Gauss-Newton for E[x0, T | x, y] from the denoised joints; return gain, joints, root and q."""
+        at, root = joints, self.locate(joints)
+        for _ in range(passes):
+            seen = self.linearise(at, root, covariance)
+            gain = Gain.of(seen, covariance)
+            residual = seen.residual + (seen.jacobian @ (at - joints)[..., None])[..., 0]
+            step, q = gain.solve(residual, self._root_mean - root)
+            at = joints + (q[..., None, :] @ seen.jacobian @ covariance)[..., 0, :]
+            root = _in_front(root + step)
+        return gain, at, root, q
+
+    def draw_root(self, joints: Float[Tensor, "P S 51"]) -> Float[Tensor, "P S 3"]:
+        """Draw T from p(T | x0, y), by Gauss-Newton with the joints held fixed."""
+        nothing = torch.zeros(POSE_DIM, POSE_DIM, device=joints.device)
+        gain, _, root, _ = self.update(joints, nothing, 2)
+        noise = torch.linalg.solve_triangular(gain.root_factor.mT, _randn(root, self.generator)[..., None], upper=True)
+        return _in_front(root + noise[..., 0])
+
+
+def _in_front(root: Tensor) -> Tensor:
+    return torch.cat([root[..., :2], root[..., 2:].clamp_min(MIN_ROOT_DEPTH_M)], -1)
+
+
+GuidedDenoiser = Callable[[Tensor, float], Tensor]
+
+
+def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
+    """Draws of p(x0 | x_s, y): exact network Jacobian for the mean, Matheron's rule for the spread.
+
+    The mean is Tweedie's formula with the likelihood marginalised over C(s) and the root
+    (PiGDM, Song et al. 2023, eq. 7, with the full matrix); the re-noising around a draw is
+    that of DAPS (Zhang et al., 2407.01521).
+    """
+    prior, generator = posterior.prior, posterior.generator
+
+    def guided(x: Tensor, sigma: float) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            clean = prior.denoise(x, sigma)
+        unit = prior.unit_m
+        covariance = unit**2 * prior.covariance(sigma)
+        gain, _, root, q = posterior.update(clean.detach() * unit, covariance, posterior.config.gauss_newton_passes)
+        seen = gain.observation
+        cotangent = unit * (q[..., None, :] @ seen.jacobian)[..., 0, :]
+        (pulled,) = torch.autograd.grad(clean, x, cotangent)
+        mean = clean.detach() + sigma**2 * pulled
+        # Matheron: draw from the prior, observe it with noise, correct by the innovation.
+        error = _randn(mean, generator) @ _factor(covariance).mT
+        noise_factor = torch.linalg.cholesky(seen.noise)
+        observed = (seen.jacobian @ error[..., None] + noise_factor @ _randn(seen.residual, generator)[..., None])[..., 0]
+        root_error = _randn(root, generator) * root.new_tensor(ROOT_SD_M)
+        observed = observed + (seen.root_jacobian @ root_error[..., None])[..., 0]
+        step, q_draw = gain.solve(-observed, torch.zeros_like(root))
+        draw = error + (q_draw[..., None, :] @ seen.jacobian @ covariance)[..., 0, :]
+        posterior.root = _in_front(root + root_error + step)
+        return mean + draw / unit
+
+    return guided
+
+
+def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
+    """E[x0 | x_s, y] by heatmap gradients through the network: D + s^2 d/dx log p(y | D(x, s)).
+
+    The heatmaps are blurred by the spread of x0 given x_s, so the gradient reaches everywhere early and is
+    sharp late. The kind of guidance of arXiv:2602.03126 and of DPS (Chung et al., 2209.14687, eq. 16).
+    """
+    prior = posterior.prior
+
+    def guided(x: Tensor, sigma: float) -> Tensor:
+        unit = prior.unit_m
+        covariance = unit**2 * prior.covariance(sigma)
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            clean = prior.denoise(x, sigma)
+            joints = clean * unit
+            with torch.no_grad():
+                # At the optimum in T the likelihood is flat in T, so no gradient needs to pass through it.
+                _, _, posterior.root, _ = posterior.update(joints.detach(), covariance, posterior.config.gauss_newton_passes)
+            absolute = joints.unflatten(-1, (-1, 3)) + posterior.root[:, :, None]
+            logs = sum(y.log_density(absolute, covariance) for y in posterior.likelihoods)
+            (gradient,) = torch.autograd.grad(logs.sum(), x)
+        return clean.detach() + sigma**2 * gradient
+
+    return guided
+
+
+@torch.no_grad()
+def run(
+    prior: PosePrior, likelihoods: list[Likelihood], samples: int, config: SamplerConfig, generator: torch.Generator,
+    callback: Callable[[int, Tensor], None] | None = None,
+) -> tuple[Float[Tensor, "P S 17 3"], Float[Tensor, "P S 3"]]:  # fmt: skip
+    """Draw hypotheses given the likelihoods.
+
+    Returns:
+        Root-relative joints and root positions, metres, optical frame.
+    """
+    persons = likelihoods[0].persons
+    posterior = Posterior(prior, likelihoods, config, generator)
+    draws = config.guidance == "kalman"
+    guided = kalman_guidance(posterior) if draws else gradient_guidance(posterior)
+    sigmas = karras_sigmas(config.steps, config.sigma_min, config.sigma_max).tolist()
+    x = sigmas[0] * torch.randn(persons, samples, POSE_DIM, generator=generator, device=prior.device)
+    for i, sigma in enumerate(sigmas):
+        clean = guided(x, sigma)
+        if callback is not None:
+            callback(i, clean)
+        if i + 1 < len(sigmas):
+            ratio = (sigmas[i + 1] / sigma) ** 2
+            if draws:
+                x = clean + sigmas[i + 1] * _randn(x, generator)
+            else:  # the exact reverse transition given x0 (ancestral sampling, eta = 1)
+                x = clean + ratio * (x - clean) + sigmas[i + 1] * (1 - ratio) ** 0.5 * _randn(x, generator)
+    joints = clean * prior.unit_m
+    joints = (joints.unflatten(-1, (-1, 3)) - joints.unflatten(-1, (-1, 3))[:, :, :1]).flatten(-2)
+    return joints.unflatten(-1, (-1, 3)), posterior.draw_root(joints)
