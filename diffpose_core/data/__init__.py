@@ -1,5 +1,15 @@
 
 from diffpose_core.data.augment import AugmentConfig, augment, camera_rotation
 from diffpose_core.data.mocap import MocapSet, load_mocap
+from diffpose_core.data.synthetic import SyntheticConfig, SyntheticScene, synthesize
 
-__all__ = ["AugmentConfig", "MocapSet", "augment", "camera_rotation", "load_mocap"]
+__all__ = [
+    "AugmentConfig",
+    "MocapSet",
+    "SyntheticConfig",
+    "SyntheticScene",
+    "augment",
+    "camera_rotation",
+    "load_mocap",
+    "synthesize",
+]
