@@ -13,6 +13,7 @@ from diffpose_core import sampler as sampling
 from diffpose_core.camera import Camera
 from diffpose_core.heatmap import Heatmaps
 from diffpose_core.likelihood import HeatmapLikelihood, KnownJoints, Likelihood
+from diffpose_core.observation import MISSING
 from diffpose_core.posterior import PosePosterior
 from diffpose_core.prior import PosePrior
 from diffpose_core.sampler import SamplerConfig
@@ -81,4 +82,8 @@ class PoseEstimator:
         if count == 0:
             return PosePosterior(torch.zeros(0, num_hypotheses, 17, 3, device=self.device), log_weights, status)
         joints, root = sampling.run(self.prior, observations, num_hypotheses, self.sampler, generator)
+        # Of a person of whom nothing is known the root is drawn from a broad prior, a room before the camera.
+        unknown = (status == MISSING).all(-1)[:, None, None]
+        anywhere = torch.randn(root.shape, generator=generator, device=self.device) * 2 + root.new_tensor([0.0, 0.0, 5.0])
+        root = torch.where(unknown, anywhere, root)
         return PosePosterior(joints + root[:, :, None], log_weights, status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -49,6 +49,7 @@ def stack(parts: list[Linearised]) -> Linearised:
     )
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """What the sampler needs of an observation of P persons."""
 

@@ -1,0 +1,155 @@
+import pytest
+import torch
+
+from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePrior, SamplerConfig
+from diffpose_core.metrics import mpjpe, root_relative
+from diffpose_core.observation import INFERRED, MISSING, OBSERVED, ObservationModel
+from diffpose_core.sampler import GUIDANCES
+
+CAMERA = Camera.from_field_of_view(1280, 720, 60.0)
+
+
+@pytest.fixture(scope="module")
+def prior() -> PosePrior:
+    return PosePrior.from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def people(prior) -> torch.Tensor:
+    """Poses that the prior finds likely, 3.5 m before the camera."""
+    return prior.sample(3, torch.Generator().manual_seed(3)) + torch.tensor([0.2, 0.1, 3.5])
+
+
+def observe(joints: torch.Tensor, sigma_px: float = 4.0, visibility: torch.Tensor | None = None, skeleton=H36M17) -> Heatmaps:
+    keypoints = torch.einsum("kj,pjc->pkc", ObservationModel.of(skeleton).weights, joints)
+    n, k = keypoints.shape[:2]
+    covariance = sigma_px**2 * torch.eye(2).expand(n, k, 2, 2)
+    return Heatmaps.from_keypoints(CAMERA.project(keypoints), covariance, torch.ones(n, k) if visibility is None else visibility, skeleton)
+
+
+@pytest.mark.parametrize("guidance", GUIDANCES)
+@pytest.mark.parametrize("skeleton", [H36M17, COCO17], ids=["h36m", "coco"])
+def test_posterior_agrees_with_what_was_seen(prior, people, guidance, skeleton):
+    estimator = PoseEstimator(prior, sampler=SamplerConfig(guidance=guidance, steps=25))
+    post = estimator(observe(people, skeleton=skeleton), CAMERA, 30, torch.Generator().manual_seed(0))
+    assert post.joints.shape == (3, 30, 17, 3)
+    torch.testing.assert_close(torch.logsumexp(post.log_weights, -1), torch.zeros(3), atol=1e-5, rtol=0)
+    reprojection_px = (CAMERA.project(post.mean) - CAMERA.project(people)).norm(dim=-1)
+    assert reprojection_px.median() < 12
+    assert mpjpe(root_relative(post.mean), root_relative(people)).max() < 0.15
+    assert ((post.mean[:, 0, 2] - 3.5).abs() < 0.8).all()
+    assert torch.linalg.eigvalsh(post.covariance).min() > 0
+
+
+def test_same_seed_same_bits(prior, people):
+    estimator = PoseEstimator(prior, sampler=SamplerConfig(steps=4))
+    a, b, c = (estimator(observe(people), CAMERA, 5, torch.Generator().manual_seed(s)).joints for s in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_hidden_joints_are_inferred_and_less_certain(prior, people):
+    visibility = torch.ones(3, 17)
+    legs = [H36M17.index(j) for j in ("RKnee", "RAnkle", "LKnee", "LAnkle")]
+    visibility[:, legs] = 0
+    full = PoseEstimator(prior)(observe(people), CAMERA, 40, torch.Generator().manual_seed(0))
+    part = PoseEstimator(prior)(observe(people, visibility=visibility), CAMERA, 40, torch.Generator().manual_seed(0))
+    assert (part.status[:, legs] == INFERRED).all()
+    assert (part.status[:, 11:] == OBSERVED).all()
+    spread = [p.covariance.diagonal(dim1=-2, dim2=-1).sum(-1)[:, legs].mean() for p in (full, part)]
+    assert spread[1] > 1.5 * spread[0]
+
+
+def test_all_invisible_is_missing_finite_and_leaves_others_alone(prior, people):
+    visibility = torch.ones(3, 17)
+    visibility[1] = 0
+    post = PoseEstimator(prior, sampler=SamplerConfig(steps=8))(observe(people, visibility=visibility), CAMERA, 20, torch.Generator().manual_seed(0))
+    assert (post.status[1] == MISSING).all()
+    assert (post.status[[0, 2]] == OBSERVED).all()
+    assert torch.isfinite(post.joints).all()
+    assert post.covariance[1, 0, 2, 2] > 1.0
+    assert post.covariance[0, 0, 2, 2] < 0.5
+
+
+def test_no_person(prior):
+    post = PoseEstimator(prior)(observe(torch.zeros(0, 17, 3)), CAMERA, 7)
+    assert post.joints.shape == (0, 7, 17, 3)
+    assert post.mean.shape == (0, 17, 3)
+    assert post.covariance.shape == (0, 17, 3, 3)
+
+
+def test_two_peaks_stay_two_modes(prior, people):
+    """A wrist seen with equal weight in two places is found in both, not between them."""
+    heat = observe(people[:1])
+    wrist = H36M17.index("LWrist")
+    means = heat.means.repeat(1, 1, 2, 1)
+    other = 2 * CAMERA.project(people[0, H36M17.index("LElbow")]) - means[0, wrist, 0]
+    means[0, wrist, 1] = other
+    two = Heatmaps.from_mixture(
+        means, heat.covariances.repeat(1, 1, 2, 1, 1), torch.full((1, 17, 2), 0.5), heat.visibility, heat.outlier,
+        torch.tensor([[0.0, 0.0, 1280.0, 720.0]]), H36M17,
+    )  # fmt: skip
+    post = PoseEstimator(prior)(two, CAMERA, 100, torch.Generator().manual_seed(0))
+    pixels = CAMERA.project(post.joints[0, :, wrist])
+    to_first, to_second = ((pixels - means[0, wrist, m]).norm(dim=-1) for m in (0, 1))
+    assert torch.minimum(to_first, to_second).median() < 12
+    assert 0.15 < (to_first < to_second).float().mean() < 0.85
+
+
+def test_completion_keeps_the_known_and_spreads_the_unknown(prior, people):
+    known = torch.ones(3, 17, dtype=torch.bool)
+    arm = [H36M17.index("LElbow"), H36M17.index("LWrist")]
+    known[:, arm] = False
+    joints = people.clone()
+    joints[:, arm] = torch.nan
+    post = PoseEstimator(prior).complete(joints, known, 0.01, 30, torch.Generator().manual_seed(0))
+    assert (post.mean - people)[known].norm(dim=-1).max() < 0.04
+    assert (post.status[:, arm] == INFERRED).all()
+    sd = post.covariance.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
+    assert (sd[:, arm[1]] > 3 * sd[:, 1]).all()
+
+
+def test_observations_add_up(prior, people):
+    """Depth from known joints, direction from the image: together the root is where both say."""
+    from diffpose_core.likelihood import HeatmapLikelihood, KnownJoints
+
+    known = torch.zeros(3, 17, dtype=torch.bool)
+    known[:, 10] = True
+    estimator = PoseEstimator(prior)
+    image = HeatmapLikelihood(observe(people), CAMERA)
+    alone = estimator.infer([image], 40, torch.Generator().manual_seed(0))
+    both = estimator.infer([image, KnownJoints(people, known, 0.01)], 40, torch.Generator().manual_seed(0))
+    assert (both.mean[:, 10] - people[:, 10]).norm(dim=-1).max() < 0.05
+    assert both.covariance[:, 0, 2, 2].mean() < 0.5 * alone.covariance[:, 0, 2, 2].mean()
+
+
+def test_bad_arguments_are_named(prior, people):
+    estimator = PoseEstimator(prior)
+    with pytest.raises(ValueError, match="num_hypotheses"):
+        estimator(observe(people), CAMERA, 0)
+    with pytest.raises(ValueError, match="likelihoods"):
+        estimator.infer([])
+    with pytest.raises(ValueError, match="std"):
+        estimator.complete(people, torch.ones(3, 17, dtype=torch.bool), -0.01)
+    with pytest.raises(ValueError, match="known"):
+        estimator.complete(people, torch.ones(3, 16, dtype=torch.bool), 0.01)
+    with pytest.raises(ValueError, match="guidance"):
+        SamplerConfig(guidance="magic")
+    with pytest.raises(ValueError, match="steps"):
+        SamplerConfig(steps=0)
+
+
+def test_no_silent_fallback_to_the_cpu(prior):
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is present, so asking for one is answered")
+    with pytest.raises(ValueError, match="no CUDA device"):
+        PoseEstimator(prior, device="cuda")
+
+
+def test_gpu_gives_the_cpu_result_within_tolerance(prior, people):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    posts = [
+        PoseEstimator(prior, device=d)(observe(people), CAMERA, 400, torch.Generator(d).manual_seed(0)) for d in ("cpu", "cuda")
+    ]
+    torch.testing.assert_close(posts[0].mean, posts[1].mean.cpu(), atol=0.05, rtol=0)
