@@ -37,7 +37,7 @@ class Camera:
     cy: float
     width: int
     height: int
-    distortion: tuple[float, ...] | None = None
+    distortion: Sequence[float] | None = None
     model: str = "plumb_bob"
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Camera:
 
     @classmethod
     def from_matrix(
-        cls, matrix: Sequence[Sequence[float]] | Float[Tensor, "3 3"], width: int, height: int,
+        cls, matrix: Sequence[Sequence[float]] | Tensor, width: int, height: int,
         distortion: Sequence[float] | None = None, model: str = "plumb_bob",
     ) -> Camera:  # fmt: skip
         """Build from a 3x3 intrinsic matrix K; ``ValueError`` if K is not one (all zeros means uncalibrated)."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from diffpose_core import sampler as sampling
@@ -49,10 +48,18 @@ class PoseEstimator:
         return self.infer([HeatmapLikelihood(heatmaps, camera)], num_hypotheses, generator)
 
     def complete(
-        self, joints: Float[Tensor, "P 17 3"], known: Bool[Tensor, "P 17"], std: float | Float[Tensor, "P 17"] = 0.01,
+        self, joints: Tensor, known: Tensor, std: float | Tensor = 0.01,
         num_hypotheses: int = 50, generator: torch.Generator | None = None,
     ) -> PosePosterior:  # fmt: skip
-        """Complete partly known poses (camera axes, metres), without retraining."""
+        """Complete partly known poses, without retraining.
+
+        Args:
+            joints: [P, 17, 3] metres, camera axes.
+            known: bool [P, 17].
+            std: standard deviation of the known joints in metres, one number or [P, 17].
+            num_hypotheses: S, skeletons per person.
+            generator: on the estimator's device.
+        """
         return self.infer([KnownJoints(joints, known, std)], num_hypotheses, generator)
 
     def infer(

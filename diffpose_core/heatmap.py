@@ -74,9 +74,9 @@ class Heatmaps:
 
     def __init__(
         self,
-        log_density: Float[Tensor, "P J h w"],
-        tile_to_image: Float[Tensor, "P 2 3"],
-        visibility: Float[Tensor, "P J"],
+        log_density: Tensor,  # [P, J, h, w]
+        tile_to_image: Tensor,  # [P, 2, 3]
+        visibility: Tensor,  # [P, J]
         skeleton: Skeleton = COCO17,
     ) -> None:
         """Read tiles of log density.
@@ -116,12 +116,12 @@ class Heatmaps:
     @classmethod
     def from_mixture(
         cls,
-        means: Float[Tensor, "P J M 2"],
-        covariances: Float[Tensor, "P J M 2 2"],
-        weights: Float[Tensor, "P J M"],
-        visibility: Float[Tensor, "P J"],
-        outlier: Float[Tensor, "P J"],
-        box: Float[Tensor, "P 4"],
+        means: Tensor,  # [P, J, M, 2]
+        covariances: Tensor,  # [P, J, M, 2, 2]
+        weights: Tensor,  # [P, J, M]
+        visibility: Tensor,  # [P, J]
+        outlier: Tensor,  # [P, J]
+        box: Tensor,  # [P, 4]
         skeleton: Skeleton = COCO17,
     ) -> Heatmaps:
         """Build from a Gaussian mixture; ``box`` (x_min, y_min, x_max, y_max px) bounds the uniform floor."""
@@ -163,9 +163,9 @@ class Heatmaps:
     @classmethod
     def from_keypoints(
         cls,
-        xy: Float[Tensor, "P J 2"],
-        covariance: Float[Tensor, "P J 2 2"],
-        visibility: Float[Tensor, "P J"],
+        xy: Tensor,  # [P, J, 2]
+        covariance: Tensor,  # [P, J, 2, 2]
+        visibility: Tensor,  # [P, J]
         skeleton: Skeleton = COCO17,
     ) -> Heatmaps:
         """Build one Gaussian per joint; the floor is 0.02 + 0.5 (1 - visibility) over the keypoints' box."""
@@ -228,8 +228,8 @@ class Heatmaps:
 
     @staticmethod
     def mode_log_density(
-        pixels: Float[Tensor, "*batch 2"], means: Float[Tensor, "*#batch M 2"], covariances: Float[Tensor, "*#batch M 2 2"]
-    ) -> Float[Tensor, "*batch M"]:
+        pixels: Float[Tensor, "*#batch 2"], means: Float[Tensor, "*#batch M 2"], covariances: Float[Tensor, "*#batch M 2 2"]
+    ) -> Float[Tensor, "*out M"]:
         """Log N(pixels; mean_m, covariance_m) for every mode, by the closed form of the 2 x 2 inverse."""
         d = pixels[..., None, :] - means
         a, b, c = covariances[..., 0, 0], covariances[..., 0, 1], covariances[..., 1, 1]

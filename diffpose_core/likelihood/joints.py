@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from diffpose_core.likelihood.base import HUGE_VARIANCE, Linearised
@@ -25,8 +25,8 @@ class KnownJoints:
     """
 
     def __init__(
-        self, joints: Float[Tensor, "P 17 3"], known: Bool[Tensor, "P 17"], std: float | Float[Tensor, "P 17"]
-    ) -> None:
+        self, joints: Tensor, known: Tensor, std: float | Tensor
+    ) -> None:  # shapes are checked below, with an error that names the field
         joints = torch.as_tensor(joints, dtype=torch.float32)
         known = torch.as_tensor(known)
         if joints.ndim != 3 or joints.shape[1:] != (17, 3):
