@@ -24,6 +24,8 @@ GUIDANCES = ("kalman", "gradient")
 ROOT_MEAN_M = (0.0, 0.0, 5.0)
 ROOT_SD_M = (20.0, 20.0, 40.0)
 MIN_ROOT_DEPTH_M = 0.3
+# Largest guidance step in units of the one that C(s) expects.
+MAX_PULL = 2.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,6 @@ class Posterior:
 
     def __init__(self, prior: PosePrior, likelihoods: list[Likelihood], config: SamplerConfig, generator: torch.Generator) -> None:
         self.prior, self.likelihoods, self.config, self.generator = prior, likelihoods, config, generator
-        self.root: Tensor | None = None
         self._root_mean = torch.tensor(ROOT_MEAN_M, device=prior.device)
 
     def linearise(self, joints: Tensor, root: Tensor, covariance: Tensor) -> Linearised:
@@ -117,12 +118,13 @@ class Posterior:
         return stack([y.linearise(pose, root, covariance, self.generator) for y in self.likelihoods])
 
     def locate(self, joints: Float[Tensor, "P S 51"]) -> Float[Tensor, "P S 3"]:
-        """Return the roots of the last step, at first the observations' guess."""
-        if self.root is None:
-            pose = joints.unflatten(-1, (-1, 3))
-            guesses = [g for y in self.likelihoods if (g := y.start_root(pose)) is not None]
-            self.root = guesses[0] if guesses else self._root_mean.expand(*joints.shape[:2], 3)
-        return self.root
+        """Return the observations' first guess of the root for these joints.
+
+        A fresh guess at every step: a hypothesis whose root once went astray must not stay there.
+        """
+        pose = joints.unflatten(-1, (-1, 3))
+        guesses = [g for y in self.likelihoods if (g := y.start_root(pose)) is not None]
+        return guesses[0] if guesses else self._root_mean.expand(*joints.shape[:2], 3)
 
     def update(
         self, joints: Float[Tensor, "P S 51"], covariance: Float[Tensor, "51 51"], passes: int
@@ -139,9 +141,9 @@ class Posterior:
         return gain, at, root, q
 
     def draw_root(self, joints: Float[Tensor, "P S 51"]) -> Float[Tensor, "P S 3"]:
-        """Draw T from p(T | x0, y), by Gauss-Newton with the joints held fixed."""
-        nothing = torch.zeros(POSE_DIM, POSE_DIM, device=joints.device)
-        gain, _, root, _ = self.update(joints, nothing, 2)
+        """Draw T from p(T | x0, y) by Gauss-Newton, the joints as uncertain as at the last noise level."""
+        covariance = self.prior.unit_m**2 * self.prior.covariance(self.config.sigma_min)
+        gain, _, root, _ = self.update(joints, covariance, 2)
         noise = torch.linalg.solve_triangular(gain.root_factor.mT, _randn(root, self.generator)[..., None], upper=True)
         return _in_front(root + noise[..., 0])
 
@@ -172,16 +174,19 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
         seen = gain.observation
         cotangent = unit * (q[..., None, :] @ seen.jacobian)[..., 0, :]
         (pulled,) = torch.autograd.grad(clean, x, cotangent)
-        mean = clean.detach() + sigma**2 * pulled
+        # C(s) is an average; where the network's own Jacobian pulls far harder, the linearisation does not hold.
+        expected = (cotangent @ prior.covariance(sigma)).norm(dim=-1, keepdim=True)
+        pull = sigma**2 * pulled
+        pull = pull * (MAX_PULL * expected / pull.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
+        mean = clean.detach() + pull
         # Matheron: draw from the prior, observe it with noise, correct by the innovation.
         error = _randn(mean, generator) @ _factor(covariance).mT
         noise_factor = torch.linalg.cholesky(seen.noise)
         observed = (seen.jacobian @ error[..., None] + noise_factor @ _randn(seen.residual, generator)[..., None])[..., 0]
         root_error = _randn(root, generator) * root.new_tensor(ROOT_SD_M)
         observed = observed + (seen.root_jacobian @ root_error[..., None])[..., 0]
-        step, q_draw = gain.solve(-observed, torch.zeros_like(root))
+        _, q_draw = gain.solve(-observed, torch.zeros_like(root))
         draw = error + (q_draw[..., None, :] @ seen.jacobian @ covariance)[..., 0, :]
-        posterior.root = _in_front(root + root_error + step)
         return mean + draw / unit
 
     return guided
@@ -204,8 +209,8 @@ def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
             joints = clean * unit
             with torch.no_grad():
                 # At the optimum in T the likelihood is flat in T, so no gradient needs to pass through it.
-                _, _, posterior.root, _ = posterior.update(joints.detach(), covariance, posterior.config.gauss_newton_passes)
-            absolute = joints.unflatten(-1, (-1, 3)) + posterior.root[:, :, None]
+                _, _, root, _ = posterior.update(joints.detach(), covariance, posterior.config.gauss_newton_passes)
+            absolute = joints.unflatten(-1, (-1, 3)) + root[:, :, None]
             logs = sum(y.log_density(absolute, covariance) for y in posterior.likelihoods)
             (gradient,) = torch.autograd.grad(logs.sum(), x)
         return clean.detach() + sigma**2 * gradient
