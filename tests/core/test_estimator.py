@@ -80,13 +80,13 @@ def test_no_person(prior):
 
 
 def test_two_peaks_stay_two_modes(prior, people):
-    """A wrist seen with equal weight in two places is found in both, not between them."""
+    """A wrist seen in two places is found in both, not between them."""
     heat = observe(people[:1])
     wrist = H36M17.index("LWrist")
     means = heat.means.repeat(1, 1, 2, 1)
     means[0, wrist, 1] += torch.tensor([0.0, 45.0])
     two = Heatmaps.from_mixture(
-        means, heat.covariances.repeat(1, 1, 2, 1, 1), torch.full((1, 17, 2), 0.5), heat.visibility, heat.outlier,
+        means, heat.covariances.repeat(1, 1, 2, 1, 1), torch.tensor([0.2, 0.8]).expand(1, 17, 2), heat.visibility, heat.outlier,
         torch.tensor([[0.0, 0.0, 1280.0, 720.0]]), H36M17,
     )  # fmt: skip
     post = PoseEstimator(prior)(two, CAMERA, 100, torch.Generator().manual_seed(0))
