@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Image files, a video or a webcam in, ``image_raw`` and ``camera_info`` out."""
+
+from __future__ import annotations
+
+import sys
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from diffpose_core import Camera
+from diffpose_ros.calibration import load_calibration
+from diffpose_ros.conversions import camera_info, image_message
+from diffpose_ros.health import Health
+from diffpose_ros.parameters import CameraParameters, declare
+from diffpose_ros.runtime import run
+from diffpose_ros.sources import FrameSource
+
+
+class CameraNode(Node):
+    """Publishes frames at a steady rate, each with the calibration of the same stamp."""
+
+    def __init__(self) -> None:
+        super().__init__(CameraParameters.node)
+        p = self.parameters = declare(self, CameraParameters)
+        self.source = FrameSource(p.source, p.frames_per_image, p.loop)
+        self.calibration = load_calibration(p.calibration_file) if p.calibration_file else None
+        if self.calibration is None:
+            self.get_logger().warning(
+                f"no calibration_file: the camera is GUESSED from a horizontal field of view of {p.horizontal_fov_deg:g} "
+                "degrees; distances scale with the error of that guess"
+            )
+        calibration = p.calibration_file or f"guessed from {p.horizontal_fov_deg:g} degrees field of view"
+        self.health = Health(self, {"source": p.source, "calibration": calibration})
+        # Reliable serves every subscriber; one that wants best effort gets it.
+        qos = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
+        self.image_publisher = self.create_publisher(Image, "image_raw", qos)
+        self.info_publisher = self.create_publisher(CameraInfo, "camera_info", qos)
+        self.timer = self.create_timer(1 / p.rate_hz, self.publish_frame)
+        self.get_logger().info(f"ready: {self.health.facts}")
+
+    def publish_frame(self) -> None:
+        """Publish the next frame."""
+        stamp = self.get_clock().now()
+        try:
+            image = self.source.read()
+            if image is None:
+                self.timer.cancel()
+                self.health.facts["source"] += " (ended)"
+                self.get_logger().info(f"the source has ended: {self.parameters.source}")
+                return
+            self.health.received()
+            header = Header(stamp=stamp.to_msg(), frame_id=self.parameters.frame_id)
+            info = camera_info(self._camera(image.shape[1], image.shape[0]), header)
+        except ValueError as error:
+            self.health.refused(str(error))
+            return
+        self.info_publisher.publish(info)
+        self.image_publisher.publish(image_message(image, header))
+        self.health.processed((self.get_clock().now() - stamp).nanoseconds * 1e-9)
+
+    def _camera(self, width: int, height: int) -> Camera:
+        if self.calibration is None:
+            return Camera.from_field_of_view(width, height, self.parameters.horizontal_fov_deg)
+        size = (self.calibration.width, self.calibration.height)
+        if size != (width, height):
+            raise ValueError(f"calibration_file is for {size[0]} x {size[1]} px, the image has {width} x {height}")
+        return self.calibration
+
+
+if __name__ == "__main__":
+    sys.exit(run(CameraNode))

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""The ``diffpose`` command: the same graph as ``ros2 launch diffpose estimator.launch.py``, without launch.
+
+    diffpose run source:=photo.jpg num_hypotheses:=100
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from diffpose_ros.graph import ARGUMENTS, nodes
+from diffpose_ros.processes import Processes
+
+
+def run(arguments: list[str], prefix: Path) -> int:
+    """Run the graph until a signal or until a node ends; return the exit status."""
+    values = {}
+    for text in arguments:
+        name, separator, value = text.partition(":=")
+        if not separator:
+            raise ValueError(f"arguments are written name:=value, got {text!r}")
+        values[name] = value
+    processes = Processes(prefix)
+    entries = nodes(values, processes.share)
+    if values.get("rviz") == "true":
+        raise ValueError("argument rviz needs `ros2 launch`; start rviz2 by hand with rviz/estimator.rviz")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        for entry in entries:
+            processes.start(entry)
+        while not stop.wait(0.2) and not processes.ended():
+            pass
+        lost = processes.ended()
+    finally:
+        processes.stop()
+    for name, status in lost.items():
+        print(f"diffpose: {name} ended by itself with status {status}; all others were stopped", file=sys.stderr)
+    return 1 if lost else 0
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    listing = "\n".join(f"  {a.name}:={a.default or '<empty>'}  {a.doc}" for a in ARGUMENTS)
+    parser = argparse.ArgumentParser(
+        prog="diffpose", description="Human pose hypotheses from a camera.", epilog=f"arguments of run:\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("command", choices=["run"], help="run: start all nodes")
+    parser.add_argument("arguments", nargs="*", metavar="name:=value", help="see below")
+    args = parser.parse_args()
+    try:
+        return run(args.arguments, Path(__file__).resolve().parents[1])
+    except ValueError as error:
+        print(f"diffpose: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

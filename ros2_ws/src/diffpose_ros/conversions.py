@@ -1,0 +1,239 @@
+"""Messages to and from the library's types. Everything a message claims is checked here, by name."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from diffpose.msg import Heatmaps as HeatmapsMessage
+from diffpose.msg import Hypotheses, PersonHeatmaps, PersonHypotheses, SkeletonDefinition
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from diffpose_core import Camera, Heatmaps, PosePosterior
+from diffpose_core.detector import Detections
+from diffpose_core.observation import MISSING
+from diffpose_core.skeleton import SKELETONS, Skeleton
+
+SIDES = {
+    "center": SkeletonDefinition.CENTER, "left": SkeletonDefinition.LEFT, "right": SkeletonDefinition.RIGHT,
+}  # fmt: skip
+UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+"""Order of a covariance's six unique values: xx xy xz yy yz zz."""
+
+# Bytes per pixel and OpenCV's conversion to bgr8. OpenCV names a Bayer pattern by its second row, ROS by its first.
+ENCODINGS: dict[str, tuple[int, int | None]] = {
+    "bgr8": (3, None), "rgb8": (3, cv2.COLOR_RGB2BGR), "bgra8": (4, cv2.COLOR_BGRA2BGR),
+    "rgba8": (4, cv2.COLOR_RGBA2BGR), "mono8": (1, cv2.COLOR_GRAY2BGR),
+    "yuv422": (2, cv2.COLOR_YUV2BGR_UYVY), "yuv422_yuy2": (2, cv2.COLOR_YUV2BGR_YUY2),
+    "bayer_rggb8": (1, cv2.COLOR_BayerBG2BGR), "bayer_bggr8": (1, cv2.COLOR_BayerRG2BGR),
+    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2BGR), "bayer_grbg8": (1, cv2.COLOR_BayerGB2BGR),
+}  # fmt: skip
+
+
+def check_image(message: Image) -> tuple[int, int | None]:
+    """Check size, encoding, step and length of an image; return bytes per pixel and the conversion.
+
+    Raises:
+        ValueError: naming the field that is wrong.
+    """
+    if message.height == 0 or message.width == 0:
+        raise ValueError(f"image height and width must be positive, got {message.height} x {message.width}")
+    if message.encoding not in ENCODINGS:
+        raise ValueError(f"image encoding must be one of {', '.join(ENCODINGS)}, got {message.encoding!r}")
+    channels, conversion = ENCODINGS[message.encoding]
+    if message.step < message.width * channels:
+        raise ValueError(f"image step must be at least width x {channels} = {message.width * channels}, got {message.step}")
+    if len(message.data) != message.step * message.height:
+        raise ValueError(
+            f"image data must hold step x height = {message.step * message.height} bytes, got {len(message.data)}"
+        )
+    return channels, conversion
+
+
+def decode_image(message: Image) -> np.ndarray:
+    """Return [H, W, 3] uint8, blue green red; the rows may be strided.
+
+    Raises:
+        ValueError: naming the field that is wrong.
+    """
+    channels, conversion = check_image(message)
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : message.width * channels]
+    pixels = rows if channels == 1 else rows.reshape(message.height, message.width, channels)
+    return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+
+
+def image_decoder() -> tuple[Callable[[Image], np.ndarray], str]:
+    """Return the decoder of this machine and its name: cv_bridge where it imports, else numpy and OpenCV."""
+    try:
+        from cv_bridge import CvBridge
+    except Exception as error:  # built for another numpy, it fails in ways of its own
+        return decode_image, f"numpy (no cv_bridge: {type(error).__name__}: {error})"
+    bridge = CvBridge()
+
+    def decode(message: Image) -> np.ndarray:
+        check_image(message)
+        return bridge.imgmsg_to_cv2(message, "bgr8")
+
+    return decode, "cv_bridge"
+
+
+def image_message(image_bgr: np.ndarray, header: Header) -> Image:
+    """Return a bgr8 image."""
+    message = Image(header=header, height=image_bgr.shape[0], width=image_bgr.shape[1], encoding="bgr8")
+    message.step = 3 * message.width
+    message.data.frombytes(np.ascontiguousarray(image_bgr).reshape(-1).data)
+    return message
+
+
+def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
+    """Return the camera of an image of that size.
+
+    Raises:
+        ValueError: naming the field that is wrong.
+    """
+    if (info.width, info.height) != (width, height):
+        raise ValueError(f"camera_info is for {info.width} x {info.height} px, the image has {width} x {height}")
+    for name in ("binning_x", "binning_y"):
+        if getattr(info, name) > 1:
+            raise ValueError(f"camera_info {name} must be 0 or 1, got {getattr(info, name)}")
+    if info.roi.x_offset or info.roi.y_offset:
+        raise ValueError(f"camera_info roi must start at 0, 0, got {info.roi.x_offset}, {info.roi.y_offset}")
+    model = info.distortion_model or "plumb_bob"
+    try:
+        return Camera.from_matrix(np.array(info.k, dtype=np.float64).reshape(3, 3), width, height, list(info.d), model)
+    except ValueError as error:
+        raise ValueError(f"camera_info: {error}") from error
+
+
+def camera_info(camera: Camera, header: Header) -> CameraInfo:
+    """Return the message of a camera."""
+    info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model=camera.model)
+    info.d = list(camera.distortion or (0.0,) * 5) if camera.model == "plumb_bob" else list(camera.distortion or ())
+    info.k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def heatmaps_message(found: Detections, header: Header, info: CameraInfo) -> HeatmapsMessage:
+    """Return the heatmaps of one image."""
+    skeleton = found.heatmaps.skeleton
+    height, width = found.log_density.shape[-2:]
+    message = HeatmapsMessage(
+        header=header, camera_info=info, skeleton=skeleton.name, joint_names=list(skeleton.joints),
+        tile_height=height, tile_width=width,
+    )  # fmt: skip
+    for p in range(len(found)):
+        person = PersonHeatmaps(id=p, score=float(found.scores[p]))
+        person.box = found.boxes[p].numpy()
+        person.tile_to_image = found.tile_to_image[p].reshape(-1).numpy()
+        _fill(person.visibility, found.visibility[p])
+        _fill(person.keypoints, found.keypoints[p])
+        _fill(person.log_density, found.log_density[p])
+        message.persons.append(person)
+    return message
+
+
+def heatmaps_from_message(message: HeatmapsMessage) -> tuple[Heatmaps, Camera]:
+    """Return the heatmaps of all persons, in tile form, and their camera.
+
+    Raises:
+        ValueError: naming the field that is wrong.
+    """
+    skeleton = _skeleton(message.skeleton)
+    if list(message.joint_names) != list(skeleton.joints):
+        raise ValueError(f"joint_names must be those of {skeleton.name} in order, got {list(message.joint_names)}")
+    info = message.camera_info
+    camera = camera_from_info(info, info.width, info.height)
+    count, joints, height, width = len(message.persons), len(skeleton), message.tile_height, message.tile_width
+    if min(height, width) < 4:
+        raise ValueError(f"tile_height and tile_width must be at least 4, got {height} x {width}")
+    log_density = _read(message.persons, "log_density", (joints, height, width))
+    visibility = _read(message.persons, "visibility", (joints,))
+    tile_to_image = _read(message.persons, "tile_to_image", (2, 3))
+    _read(message.persons, "keypoints", (joints, 2))
+    assert len(log_density) == count
+    return Heatmaps(log_density, tile_to_image, visibility, skeleton), camera
+
+
+def hypotheses_message(posterior: PosePosterior, source: HeatmapsMessage) -> tuple[Hypotheses, int]:
+    """Return the hypotheses of one image, and how many persons were left out because nothing is known of them."""
+    count, samples, joints, _ = posterior.joints.shape
+    message = Hypotheses(
+        header=source.header, skeleton=posterior.skeleton.name, num_hypotheses=samples, num_joints=joints
+    )
+    weights, points, mean = posterior.weights.cpu(), posterior.joints.cpu(), posterior.mean.cpu()
+    covariance = torch.stack([posterior.covariance[..., a, b] for a, b in UPPER], -1).cpu()
+    status = posterior.status.cpu()
+    for p in range(count):
+        if bool((status[p] == MISSING).all()):
+            continue
+        person = PersonHypotheses(id=source.persons[p].id, score=source.persons[p].score)
+        _fill(person.weights, weights[p])
+        _fill(person.joints, points[p])
+        _fill(person.mean, mean[p])
+        _fill(person.covariance, covariance[p])
+        person.status.frombytes(status[p].to(torch.uint8).numpy().tobytes())
+        message.persons.append(person)
+    return message, count - len(message.persons)
+
+
+def posterior_from_message(message: Hypotheses) -> PosePosterior:
+    """Return the posterior of all persons of a message.
+
+    Raises:
+        ValueError: naming the field that is wrong.
+    """
+    skeleton = _skeleton(message.skeleton)
+    samples, joints = message.num_hypotheses, message.num_joints
+    if joints != len(skeleton):
+        raise ValueError(f"num_joints must be {len(skeleton)} for {skeleton.name}, got {joints}")
+    if samples < 1:
+        raise ValueError("num_hypotheses must be at least 1, got 0")
+    weights = _read(message.persons, "weights", (samples,))
+    points = _read(message.persons, "joints", (samples, joints, 3))
+    for name, size in (("mean", (joints, 3)), ("covariance", (joints, 6))):
+        _read(message.persons, name, size)
+    for name, value in (("weights", weights), ("joints", points)):
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name} holds a value that is not finite")
+    if len(weights) and (weights.min() < 0 or (weights.sum(-1) - 1).abs().max() > 1e-3):
+        raise ValueError(f"weights must be non-negative and sum to 1, got sums {weights.sum(-1).tolist()}")
+    status = _read(message.persons, "status", (joints,), np.uint8).long()
+    return PosePosterior(points, torch.log(weights), status, skeleton)
+
+
+def skeleton_message(skeleton: Skeleton) -> SkeletonDefinition:
+    """Return the definition of a skeleton."""
+    return SkeletonDefinition(
+        name=skeleton.name, joint_names=list(skeleton.joints), parents=list(skeleton.parents),
+        side=[SIDES[skeleton.side(j)] for j in range(len(skeleton))],
+    )  # fmt: skip
+
+
+def _skeleton(name: str) -> Skeleton:
+    if name not in SKELETONS:
+        raise ValueError(f"skeleton must be one of {', '.join(SKELETONS)}, got {name!r}")
+    return SKELETONS[name]
+
+
+def _fill(field: array.array[Any], values: torch.Tensor) -> None:
+    # Appending bytes is 300 times faster than assigning a list, see rosidl's generated setters.
+    field.frombytes(np.ascontiguousarray(values.numpy(), np.float32).tobytes())
+
+
+def _read(persons: list[Any], name: str, shape: tuple[int, ...], dtype: type = np.float32) -> torch.Tensor:
+    """Stack one flat field of all persons to [P, *shape]."""
+    size = int(np.prod(shape))
+    result = np.empty((len(persons), *shape), dtype)
+    for p, person in enumerate(persons):
+        values = np.frombuffer(getattr(person, name), dtype)
+        if len(values) != size:
+            raise ValueError(f"persons[{p}].{name} must hold {' x '.join(map(str, shape))} = {size} values, got {len(values)}")
+        result[p] = values.reshape(shape)
+    return torch.from_numpy(result)

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Hypotheses in, RViz markers out."""
+
+from __future__ import annotations
+
+import sys
+
+from builtin_interfaces.msg import Time
+from diffpose.msg import Hypotheses
+from visualization_msgs.msg import MarkerArray
+
+from diffpose_ros.conversions import posterior_from_message
+from diffpose_ros.markers import MarkerBuilder
+from diffpose_ros.parameters import MarkerParameters
+from diffpose_ros.runtime import NEWEST, WorkerNode, run, set_threads
+
+
+class MarkerNode(WorkerNode[MarkerParameters]):
+    """Subscribes ``human_pose3d/hypotheses``; publishes ``human_pose3d/markers``."""
+
+    def __init__(self) -> None:
+        super().__init__(MarkerParameters)
+        set_threads(1)
+        p = self.parameters
+        self.build = MarkerBuilder(p.max_skeletons, p.ellipsoid_sigmas, p.lifetime_s)
+        self.publisher = self.create_publisher(MarkerArray, "human_pose3d/markers", NEWEST)
+        self.create_subscription(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, NEWEST)
+        self.get_logger().info("ready")
+
+    def on_hypotheses(self, message: Hypotheses) -> None:
+        """Hand over to the worker."""
+        self.health.received()
+        self.offer(message)
+
+    def process(self, message: Hypotheses) -> Time:
+        """Draw and publish."""
+        persons = message.persons
+        self.publisher.publish(
+            self.build(posterior_from_message(message), message.header, [p.id for p in persons], [p.score for p in persons])
+        )
+        return message.header.stamp
+
+
+if __name__ == "__main__":
+    sys.exit(run(MarkerNode))

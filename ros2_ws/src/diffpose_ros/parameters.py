@@ -1,0 +1,159 @@
+"""Parameters of every node: frozen dataclasses, from which the YAML and the table in the docs are generated.
+
+``python -m diffpose_ros.parameters`` prints ``config/estimator.yaml``; with ``--docs`` it prints the table.
+This module imports ROS only to declare the parameters on a node.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, ClassVar, TypeVar
+
+RELIABILITIES = ("best_effort", "reliable")
+GUIDANCES = ("kalman", "gradient")
+
+
+def _parameter(default: object, doc: str, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Common behaviour: every number is checked against its range.
+
+    Raises:
+        ValueError: naming the parameter that is out of range.
+    """
+
+    node: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, low, high = getattr(self, item.name), item.metadata["low"], item.metadata["high"]
+            if low is not None and not (math.isfinite(value) and low <= value <= high):
+                raise ValueError(f"parameter {item.name} must lie in {low:g}..{high:g}, got {value}")
+
+
+@dataclass(frozen=True)
+class CameraParameters(Parameters):
+    """Parameters of the camera node."""
+
+    node: ClassVar[str] = "camera_node"
+    source: str = _parameter("", "Image file, folder of images, video file, or webcam (/dev/video0 or a number).")
+    calibration_file: str = _parameter("", "YAML as camera_calibration writes it; empty: guess from the field of view.")
+    horizontal_fov_deg: float = _parameter(60.0, "Field of view the guess assumes, degrees.", 1.0, 170.0)
+    frame_id: str = _parameter("camera_optical_frame", "Optical frame of the published images.")
+    rate_hz: float = _parameter(10.0, "Frames per second published; a webcam may be slower.", 0.01, 1000.0)
+    frames_per_image: int = _parameter(10, "How many frames a still image is held for.", 1, 1000000)
+    loop: bool = _parameter(True, "Begin again at the end of files; otherwise stay up and publish no more.")
+
+
+@dataclass(frozen=True)
+class DetectorParameters(Parameters):
+    """Parameters of the detector node."""
+
+    node: ClassVar[str] = "detector_node"
+    weights: str = _parameter("", "YOLO-pose .pt or .onnx file; empty: the packaged yolo11n-pose.pt.")
+    allow_unsafe_weights: bool = _parameter(False, "A .pt file can run any code when loaded: trust the one given.")
+    device: str = _parameter("auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which.")
+    num_threads: int = _parameter(0, "CPU threads of torch; 0: half of the cores.", 0, 1024)
+    min_score: float = _parameter(0.25, "Smallest confidence of a person.", 0.02, 1.0)
+    max_persons: int = _parameter(16, "Persons kept, most confident first.", 1, 1000)
+    image_size: int = _parameter(640, "Longer side of the network's input, px, a multiple of 32.", 32, 4096)
+    image_reliability: str = _parameter(
+        "best_effort", "QoS of the image subscription: best_effort (takes any publisher) or reliable."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.image_reliability not in RELIABILITIES:
+            raise ValueError(f"parameter image_reliability must be one of {RELIABILITIES}, got {self.image_reliability!r}")
+
+
+@dataclass(frozen=True)
+class DiffusionParameters(Parameters):
+    """Parameters of the diffusion node."""
+
+    node: ClassVar[str] = "diffusion_node"
+    prior: str = _parameter("", "Checkpoint (.safetensors) of the pose prior; empty: the packaged one.")
+    device: str = _parameter("auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which.")
+    num_threads: int = _parameter(0, "CPU threads of torch; 0: half of the cores.", 0, 1024)
+    num_hypotheses: int = _parameter(50, "Skeletons per person.", 1, 10000)
+    guidance: str = _parameter("kalman", "kalman (accurate and calibrated) or gradient (heatmap gradients).")
+    steps: int = _parameter(10, "Noise levels visited; 25 is a little better and takes 2.5 times as long.", 1, 1000)
+    seed: int = _parameter(0, "Every frame is sampled with this seed: the same heatmaps give the same skeletons.", 0, 2**31)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.guidance not in GUIDANCES:
+            raise ValueError(f"parameter guidance must be one of {GUIDANCES}, got {self.guidance!r}")
+
+
+@dataclass(frozen=True)
+class MarkerParameters(Parameters):
+    """Parameters of the marker node."""
+
+    node: ClassVar[str] = "marker_node"
+    max_skeletons: int = _parameter(20, "Hypotheses drawn per person, heaviest first.", 0, 10000)
+    ellipsoid_sigmas: float = _parameter(1.0, "Half axes of the covariance ellipsoids, standard deviations.", 0.1, 10.0)
+    lifetime_s: float = _parameter(2.0, "Markers vanish when nothing new arrives for so long, seconds.", 0.0, 3600.0)
+
+
+ALL: tuple[type[Parameters], ...] = (CameraParameters, DetectorParameters, DiffusionParameters, MarkerParameters)
+P = TypeVar("P", bound=Parameters)
+
+
+def declare(node: Any, kind: type[P]) -> P:
+    """Declare the parameters on a node, read-only, and return their checked values.
+
+    Raises:
+        ValueError: naming a parameter with a wrong type or range.
+    """
+    from rcl_interfaces.msg import ParameterDescriptor
+    from rclpy.exceptions import InvalidParameterTypeException
+
+    values = {}
+    for item in fields(kind):
+        descriptor = ParameterDescriptor(description=item.metadata["doc"], read_only=True)
+        try:
+            values[item.name] = node.declare_parameter(item.name, item.default, descriptor).value
+        except InvalidParameterTypeException as error:
+            raise ValueError(f"parameter {item.name} has the wrong type: {error}") from error
+    return kind(**values)
+
+
+def _default(item: Field[Any]) -> str:
+    assert item.default is not MISSING
+    if isinstance(item.default, bool):
+        return str(item.default).lower()
+    return f'"{item.default}"' if isinstance(item.default, str) else str(item.default)
+
+
+def to_yaml() -> str:
+    """Return the parameter file of the estimator's nodes in any namespace, with the defaults."""
+    lines = ["# Parameters of the estimator's nodes. Generated by `python -m diffpose_ros.parameters`."]
+    for kind in ALL:
+        lines += [f"/**/{kind.node}:", "  ros__parameters:"]
+        for item in fields(kind):
+            lines += [f"    # {item.metadata['doc']}", f"    {item.name}: {_default(item)}"]
+    return "\n".join(lines) + "\n"
+
+
+def to_markdown() -> str:
+    """Return the same as tables."""
+    lines = ["# Parameters", "", "Generated by `python -m diffpose_ros.parameters --docs`. All are read at start-up."]
+    for kind in ALL:
+        lines += ["", f"## {kind.node}", "", "| parameter | default | range | meaning |", "|---|---|---|---|"]
+        for item in fields(kind):
+            low, high = item.metadata["low"], item.metadata["high"]
+            span = "" if low is None else f"{low:g} .. {high:g}"
+            lines.append(f"| `{item.name}` | `{_default(item)}` | {span} | {item.metadata['doc']} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Print the parameter file or its table.")
+    parser.add_argument("--docs", action="store_true", help="print the table for the docs")
+    print(to_markdown() if parser.parse_args().docs else to_yaml(), end="")

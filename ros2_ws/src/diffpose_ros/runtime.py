@@ -1,0 +1,149 @@
+"""What all nodes share: newest input only, no input kills the node, a clear end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import rclpy
+from builtin_interfaces.msg import Time as TimeMessage
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+
+from diffpose_ros.health import Health
+from diffpose_ros.parameters import Parameters, declare
+
+P = TypeVar("P", bound=Parameters)
+T = TypeVar("T")
+
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+"""Results: reliable, and only the newest is of interest."""
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class NewestOnly(Generic[T]):
+    """A thread that works on the newest item; an item that it could not begin with before the next came is dropped."""
+
+    def __init__(self, work: Callable[[T], None], on_drop: Callable[[], None]) -> None:
+        self._work, self._on_drop = work, on_drop
+        self._wake = threading.Condition()
+        self._items: list[T] = []
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def offer(self, item: T) -> None:
+        """Hand over an item; return at once."""
+        with self._wake:
+            stale = bool(self._items)
+            self._items = [item]
+            self._wake.notify()
+        if stale:
+            self._on_drop()
+
+    def close(self) -> None:
+        """Finish the item in work, then stop."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: bool(self._items) or self._closed)
+                if self._closed:
+                    return
+                item = self._items.pop()
+            self._work(item)
+
+
+class WorkerNode(Node, Generic[P]):
+    """A node that turns inputs into outputs on a thread of its own.
+
+    Subclasses subscribe, pass inputs to :meth:`offer` and implement :meth:`process`.
+    """
+
+    def __init__(self, kind: type[P]) -> None:
+        super().__init__(kind.node)
+        self.parameters = declare(self, kind)
+        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier()})
+        self._worker: NewestOnly[Any] = NewestOnly(
+            self._guarded, lambda: self.health.dropped("a newer one came before it could be begun with")
+        )
+
+    def process(self, item: Any) -> TimeMessage:
+        """Do the work and publish it; return the stamp of the image it came from.
+
+        Raises:
+            ValueError: the input is bad; it is counted as refused.
+        """
+        raise NotImplementedError
+
+    def offer(self, item: Any) -> None:
+        """Pass an input that was already counted as received to the worker."""
+        self._worker.offer(item)
+
+    def seconds_since(self, stamp: TimeMessage) -> float:
+        """Age of a stamp on the node's clock, seconds."""
+        return (self.get_clock().now() - Time.from_msg(stamp)).nanoseconds * 1e-9
+
+    def _guarded(self, item: Any) -> None:
+        try:
+            stamp = self.process(item)
+        except ValueError as error:
+            self.health.refused(str(error))
+        except Exception as error:  # the node must outlive anything one input does to it
+            self.health.failed(f"{type(error).__name__}: {error}")
+            self.get_logger().debug(traceback.format_exc())
+        else:
+            self.health.processed(self.seconds_since(stamp))
+
+    def destroy_node(self) -> None:
+        """Stop the worker before what it publishes on goes away."""
+        self._worker.close()
+        super().destroy_node()
+
+
+def choose_device(node: Node, device: str) -> str:
+    """Resolve ``auto`` and say what was taken; any other device is taken or refused by the library."""
+    import torch
+
+    if device != "auto":
+        return device
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    name = torch.cuda.get_device_name() if found == "cuda" else "no CUDA device was found; this is slow"
+    (node.get_logger().info if found == "cuda" else node.get_logger().warning)(f"device auto: {found} ({name})")
+    return found
+
+
+def set_threads(num_threads: int) -> int:
+    """Limit torch's CPU threads; two nodes that both use every core wait for each other most of the time."""
+    import torch
+
+    torch.set_num_threads(num_threads or max(1, (os.cpu_count() or 2) // 2))
+    return torch.get_num_threads()
+
+
+def run(create: Callable[[], Node]) -> int:
+    """Run a node until it is told to stop; return the exit status (1 if it could not start)."""
+    rclpy.init()
+    try:
+        node = create()
+    except (ValueError, OSError, ImportError) as error:
+        rclpy.logging.get_logger("diffpose").fatal(f"cannot start: {error}")
+        rclpy.try_shutdown()
+        return 1
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

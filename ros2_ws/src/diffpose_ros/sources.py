@@ -1,0 +1,78 @@
+"""Where frames come from: still images, video files, webcams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+class FrameSource:
+    """Reads frames one by one.
+
+    Args:
+        source: image file, folder of images, video file, or webcam (a device path or a number).
+        frames_per_image: how many frames a still image is held for.
+        loop: begin again at the end of files.
+
+    Raises:
+        ValueError: there is no such source, or it holds nothing that can be read.
+    """
+
+    def __init__(self, source: str, frames_per_image: int, loop: bool) -> None:
+        self.source, self.loop = source, loop
+        self._capture: cv2.VideoCapture | None = None
+        self._images: list[Path] = []
+        self._hold, self._next = frames_per_image, 0
+        self._held: tuple[int, np.ndarray] | None = None
+        path = Path(source)
+        if not source:
+            raise ValueError("parameter source must name an image, a folder, a video or a webcam, got ''")
+        if path.is_dir():
+            self._images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not self._images:
+                raise ValueError(f"parameter source: the folder {source} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            if not path.is_file():
+                raise ValueError(f"parameter source: there is no file {source}")
+            self._images = [path]
+        else:
+            self._is_device = source.isdecimal() or source.startswith("/dev/")
+            if not self._is_device and not path.is_file():
+                raise ValueError(f"parameter source: there is no file {source}")
+            self._capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+            if not self._capture.isOpened():
+                raise ValueError(f"parameter source: {source} is neither an image nor a video that OpenCV can open")
+
+    def read(self) -> np.ndarray | None:
+        """Return the next frame, [H, W, 3] uint8 blue green red, or None at the end.
+
+        Raises:
+            ValueError: this image cannot be read; the next call goes on behind it.
+        """
+        return self._read_image() if self._capture is None else self._read_capture(self._capture)
+
+    def _read_image(self) -> np.ndarray | None:
+        index, self._next = self._next // self._hold, self._next + 1
+        if index == len(self._images):
+            if not self.loop:
+                self._next -= 1
+                return None
+            index, self._next = 0, 1
+        if self._held is None or self._held[0] != index:
+            image = cv2.imread(str(self._images[index]), cv2.IMREAD_COLOR)
+            if image is None:
+                self._next = (index + 1) * self._hold
+                raise ValueError(f"image file {self._images[index]} cannot be read")
+            self._held = (index, image)
+        return self._held[1]
+
+    def _read_capture(self, capture: cv2.VideoCapture) -> np.ndarray | None:
+        found, image = capture.read()
+        if not found and self.loop and not self._is_device:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+            found, image = capture.read()
+        return image if found else None
