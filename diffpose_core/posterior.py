@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from diffpose_core.camera import Camera
+from diffpose_core.observation import ObservationModel
 from diffpose_core.skeleton import H36M17, Skeleton
 
 COVARIANCE_FLOOR_M = 1e-3
@@ -55,3 +57,8 @@ class PosePosterior:
         correction = 1 / (1 - (self.weights**2).sum(-1)).clamp_min(0.5 / max(2, self.joints.shape[1]))
         eye = torch.eye(3, device=raw.device)
         return raw * correction[:, None, None, None] + COVARIANCE_FLOOR_M**2 * eye
+
+    def reproject(self, camera: Camera, skeleton: Skeleton) -> Float[Tensor, "P K 2"]:
+        """Project the mean pose's keypoints of a detector's skeleton, px."""
+        weights = ObservationModel.of(skeleton).weights.to(self.joints.device)
+        return camera.project(torch.einsum("kj,pjc->pkc", weights, self.mean))

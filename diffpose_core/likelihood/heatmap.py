@@ -12,6 +12,10 @@ from diffpose_core.likelihood.base import HUGE_VARIANCE, Linearised
 from diffpose_core.observation import ObservationModel
 
 
+MIN_GUESS_M, MAX_GUESS_M = 0.3, 200.0
+"""Depths between which a first guess of the root is believed."""
+
+
 class HeatmapLikelihood:
     """p(heatmaps | pose): every keypoint's density at its projection, with the skeletons' offset added."""
 
@@ -64,10 +68,13 @@ class HeatmapLikelihood:
         logs = torch.cat([logs, floor.expand(*logs.shape[:-1], 1)], -1)
         uniform = torch.rand(logs.shape, generator=generator, device=logs.device).clamp_(1e-9, 1 - 1e-7)
         mode = (logs - torch.log(-torch.log(uniform))).argmax(-1)  # Gumbel-max: a draw from softmax(logs)
-        used = (mode < heat.means.shape[2]) & heat.seen[:, None]
-        mode = mode.clamp_max(heat.means.shape[2] - 1)[..., None]
+        outlier = mode == heat.means.shape[2]
+        # An outlier may be anywhere in the person's box: it still holds the root, as weakly as the box is large.
+        mode = torch.where(outlier, logs[..., :-1].argmax(-1), mode)[..., None]
         expanded = means.expand(*mode.shape[:-1], -1, 2).gather(-2, mode[..., None].expand(*mode.shape, 2))[..., 0, :]
         cov = covs.gather(-3, mode[..., None, None].expand(*mode.shape, 2, 2))[..., 0, :, :]
+        cov = torch.where(outlier[..., None, None], heat.area[:, None, None, None, None] * eye, cov)
+        used = heat.seen[:, None].expand(outlier.shape)
         residual = torch.where(used[..., None], expanded - pixels, 0.0)
         noise = torch.where(used[..., None, None], cov, HUGE_VARIANCE * eye)
         persons, samples, keypoints = used.shape
@@ -91,21 +98,33 @@ class HeatmapLikelihood:
         return torch.where(self.heatmaps.seen[:, None], logs, 0.0).sum(-1)
 
     def start_root(self, joints: Float[Tensor, "P S 17 3"]) -> Float[Tensor, "P S 3"] | None:
-        """Weighted least squares on cross-multiplied rays of the most likely modes."""
+        """Weighted least squares on cross-multiplied rays of the most likely modes.
+
+        A pose that fits the rays badly can be solved to lie behind the camera; then the scaled-orthographic
+        guess serves, which depends on the sizes alone.
+        """
         heat = self.heatmaps
         best = heat.weights.argmax(-1)[..., None, None]
         pixels = heat.means.gather(2, best.expand(*best.shape[:-1], 2))[:, :, 0]
         rays = self.camera.unproject(pixels)[:, None]
-        weight = (heat.seen * heat.visibility * (1 - heat.outlier))[:, None] + 1e-9
         points = self._keypoints(joints)
+        weight = (heat.seen * heat.visibility * (1 - heat.outlier))[:, None] + 1e-9
+        weight = (weight / weight.sum(-1, keepdim=True)).expand(points.shape[:3])
+        mean_ray = torch.einsum("psk,pskc->psc", weight, rays.expand(*points.shape[:3], 2))
+        mean_point = torch.einsum("psk,pskc->psc", weight, points)
+        spread_ray = torch.einsum("psk,pskc->ps", weight, (rays - mean_ray[:, :, None]) ** 2).sqrt()
+        spread_point = torch.einsum("psk,pskc->ps", weight, (points - mean_point[:, :, None])[..., :2] ** 2).sqrt()
+        depth = (spread_point / spread_ray.clamp_min(1e-6)).clamp(MIN_GUESS_M, MAX_GUESS_M)[..., None]
+        orthographic = torch.cat([mean_ray * depth - mean_point[..., :2], depth - mean_point[..., 2:]], -1)
         # (X + T)_xy = ray (X + T)_z  =>  [1 0 -u; 0 1 -v] T = ray X_z - X_xy
         rhs = rays * points[..., 2:] - points[..., :2]
         rows = torch.zeros(*points.shape[:-1], 2, 3, device=points.device)
         rows[..., 0, 0] = rows[..., 1, 1] = 1
         rows[..., 2] = -rays
-        normal = torch.einsum("psk,pskab,pskac->psbc", weight.expand(rows.shape[:3]), rows, rows)
-        target = torch.einsum("psk,pskab,pska->psb", weight.expand(rows.shape[:3]), rows, rhs)
+        normal = torch.einsum("psk,pskab,pskac->psbc", weight, rows, rows)
+        target = torch.einsum("psk,pskab,pska->psb", weight, rows, rhs)
         root = torch.linalg.solve(normal + 1e-6 * torch.eye(3, device=points.device), target)
-        informed = (heat.seen.sum(-1) >= 2)[:, None] & (root[..., 2] > 0.3) & (root[..., 2] < 200)
-        default = torch.tensor([0.0, 0.0, 4.0], device=points.device)
-        return torch.where(informed[..., None], root, default)
+        solved = (root[..., 2:] > MIN_GUESS_M) & (root[..., 2:] < MAX_GUESS_M)
+        informed = (heat.seen.sum(-1) >= 2)[:, None, None]
+        nothing = torch.tensor([0.0, 0.0, 4.0], device=points.device)
+        return torch.where(informed, torch.where(solved, root, orthographic), nothing)

