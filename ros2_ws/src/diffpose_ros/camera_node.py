@@ -42,7 +42,9 @@ class CameraNode(Node):
         self.get_logger().info(f"ready: {self.health.facts}")
 
     def publish_frame(self) -> None:
-        """Publish the next frame."""
+        """Publish the next frame, once someone listens."""
+        if not (self.image_publisher.get_subscription_count() and self.info_publisher.get_subscription_count()):
+            return
         stamp = self.get_clock().now()
         try:
             image = self.source.read()
