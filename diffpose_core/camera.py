@@ -48,7 +48,9 @@ class Camera:
         for name, size in (("cx", self.width), ("cy", self.height)):
             value = getattr(self, name)
             if not (math.isfinite(value) and -size <= value <= 2 * size):
-                raise ValueError(f"camera {name} must lie within one image size of the image, got {value} for size {size}")
+                raise ValueError(
+                    f"camera {name} must lie within one image size of the image, got {value} for size {size}"
+                )
         if self.model not in DISTORTION_MODELS:
             raise ValueError(f"camera distortion model must be one of {sorted(DISTORTION_MODELS)}, got {self.model!r}")
         coefficients = tuple(float(d) for d in self.distortion or ())
@@ -56,7 +58,8 @@ class Camera:
             raise ValueError(f"camera distortion must be finite, got {coefficients}")
         if coefficients and len(coefficients) not in DISTORTION_MODELS[self.model]:
             raise ValueError(
-                f"camera distortion of {self.model} takes {DISTORTION_MODELS[self.model]} coefficients, got {len(coefficients)}"
+                f"camera distortion of {self.model} takes {DISTORTION_MODELS[self.model]} coefficients, "
+                f"got {len(coefficients)}"
             )
         object.__setattr__(self, "distortion", coefficients if any(coefficients) else None)
 

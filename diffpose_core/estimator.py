@@ -27,10 +27,14 @@ class PoseEstimator:
         sampler: settings of the sampler.
     """
 
-    def __init__(self, prior: PosePrior, device: str | torch.device = "cpu", sampler: SamplerConfig | None = None) -> None:
+    def __init__(
+        self, prior: PosePrior, device: str | torch.device = "cpu", sampler: SamplerConfig | None = None
+    ) -> None:
         self.device = torch.device(device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device {str(device)!r} was asked for, but torch {torch.__version__} finds no CUDA device")
+            raise ValueError(
+                f"device {str(device)!r} was asked for, but torch {torch.__version__} finds no CUDA device"
+            )
         self.prior = prior.to(self.device)
         self.sampler = sampler or SamplerConfig()
 
@@ -91,6 +95,8 @@ class PoseEstimator:
         joints, root = sampling.run(self.prior, observations, num_hypotheses, self.sampler, generator)
         # Of a person of whom nothing is known the root is drawn from a broad prior, a room before the camera.
         unknown = (status == MISSING).all(-1)[:, None, None]
-        anywhere = torch.randn(root.shape, generator=generator, device=self.device) * 2 + root.new_tensor([0.0, 0.0, 5.0])
+        anywhere = torch.randn(root.shape, generator=generator, device=self.device) * 2 + root.new_tensor(
+            [0.0, 0.0, 5.0]
+        )
         root = torch.where(unknown, anywhere, root)
         return PosePosterior(joints + root[:, :, None], log_weights, status)

@@ -125,7 +125,14 @@ class Heatmaps:
         skeleton: Skeleton = COCO17,
     ) -> Heatmaps:
         """Build from a Gaussian mixture; ``box`` (x_min, y_min, x_max, y_max px) bounds the uniform floor."""
-        fields = {"means": means, "covariances": covariances, "weights": weights, "visibility": visibility, "outlier": outlier, "box": box}
+        fields = {
+            "means": means,
+            "covariances": covariances,
+            "weights": weights,
+            "visibility": visibility,
+            "outlier": outlier,
+            "box": box,
+        }
         values = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in fields.items()}
         means, covariances, weights, visibility, outlier, box = values.values()
         joints = len(skeleton)
@@ -149,7 +156,9 @@ class Heatmaps:
                 raise ValueError("covariances must be symmetric")
             smallest = torch.linalg.eigvalsh(covariances).min()
             if smallest <= 0:
-                raise ValueError(f"covariances must be positive definite, got smallest eigenvalue {float(smallest)} px^2")
+                raise ValueError(
+                    f"covariances must be positive definite, got smallest eigenvalue {float(smallest)} px^2"
+                )
             size = box[:, 2:] - box[:, :2]
             if size.min() <= 0:
                 raise ValueError(f"box must have x_max > x_min and y_max > y_min, got {box.tolist()}")
@@ -222,13 +231,19 @@ class Heatmaps:
         if blur_px is not None:
             covariance = covariance + (blur_px**2)[..., None, None, None] * torch.eye(2, device=pixels.device)
         logs = self.mode_log_density(pixels, self.means[index], covariance)
-        logs = logs + torch.log(self.weights[index]) + torch.log1p(-self.outlier[index[:-1]].clamp_max(1 - 1e-6))[..., None]
+        logs = (
+            logs
+            + torch.log(self.weights[index])
+            + torch.log1p(-self.outlier[index[:-1]].clamp_max(1 - 1e-6))[..., None]
+        )
         floor = torch.log(self.outlier.clamp_min(1e-12) / self.area[:, None])[index[:-1]]
         return torch.logsumexp(torch.cat([logs, floor[..., None].expand(*logs.shape[:-1], 1)], -1), -1)
 
     @staticmethod
     def mode_log_density(
-        pixels: Float[Tensor, "*#batch 2"], means: Float[Tensor, "*#batch M 2"], covariances: Float[Tensor, "*#batch M 2 2"]
+        pixels: Float[Tensor, "*#batch 2"],
+        means: Float[Tensor, "*#batch M 2"],
+        covariances: Float[Tensor, "*#batch M 2 2"],
     ) -> Float[Tensor, "*out M"]:
         """Log N(pixels; mean_m, covariance_m) for every mode, by the closed form of the 2 x 2 inverse."""
         d = pixels[..., None, :] - means
@@ -280,7 +295,10 @@ class Heatmaps:
             weights = weights / weights.sum(-1, keepdim=True)
         unseen = mass <= 1e-6
         centre = grid.mean(2)
-        spread = torch.einsum("pa,pb->pab", torch.ones_like(centre[:, 0]), torch.ones_like(centre[:, 0])) * 0 + eye * self.area[:, None, None]
+        spread = (
+            torch.einsum("pa,pb->pab", torch.ones_like(centre[:, 0]), torch.ones_like(centre[:, 0])) * 0
+            + eye * self.area[:, None, None]
+        )
         self.means = torch.where(unseen[..., None, None], centre[:, :, None], means)
         self.covariances = torch.where(unseen[..., None, None, None], spread[:, None, None], covs)
         self.weights = torch.where(unseen[..., None], torch.full_like(weights, 1.0 / MAX_MODES), weights)
@@ -298,7 +316,13 @@ class Heatmaps:
         uv = (2 * inside / limit - 1).permute(0, 2, 1, 3).reshape(persons * joints, 1, -1, 2)
 
         def sample(level: Tensor) -> Tensor:
-            values = F.grid_sample(level.reshape(persons * joints, 1, height, width), uv, mode="bicubic", padding_mode="border", align_corners=True)
+            values = F.grid_sample(
+                level.reshape(persons * joints, 1, height, width),
+                uv,
+                mode="bicubic",
+                padding_mode="border",
+                align_corners=True,
+            )
             return values.reshape(persons, joints, -1).permute(0, 2, 1)
 
         if blur_px is None:
@@ -323,7 +347,7 @@ class Heatmaps:
         if self.tiles is None:
             raise ValueError("a blur pyramid exists for the tile form only; the mixture form blurs exactly")
         log_density = self.tiles.log_density
-        persons, joints, height, width = log_density.shape
+        height, width = log_density.shape[-2:]
         peak = log_density.amax((2, 3), keepdim=True)
         density = (log_density - peak).exp().reshape(-1, 1, height, width)
         levels = [log_density]

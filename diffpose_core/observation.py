@@ -47,7 +47,11 @@ _SUPPORT: dict[str, tuple[str, ...]] = {
     "Spine": ("left_hip", "right_hip", "left_shoulder", "right_shoulder"),
     "Thorax": ("left_shoulder", "right_shoulder"),
     "Nose": ("nose",),
-} | {s[0].upper() + j: (f"{s}_{j.lower()}",) for s in ("left", "right") for j in ("Hip", "Knee", "Ankle", "Shoulder", "Elbow", "Wrist")}
+} | {
+    s[0].upper() + j: (f"{s}_{j.lower()}",)
+    for s in ("left", "right")
+    for j in ("Hip", "Knee", "Ankle", "Shoulder", "Elbow", "Wrist")
+}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from diffpose_core.observation import ObservationModel
 from diffpose_core.skeleton import H36M17, Skeleton
 
 COVARIANCE_FLOOR_M = 1e-3
-"""Standard deviation added to every joint's covariance, so that it is positive definite for any number of hypotheses."""
+"""Standard deviation added to every joint's covariance: it is positive definite for any number of hypotheses."""
 
 
 @dataclass(frozen=True)

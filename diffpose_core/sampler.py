@@ -64,7 +64,9 @@ def _randn(like: Tensor, generator: torch.Generator) -> Tensor:
 def _factor(covariance: Float[Tensor, "*batch D D"]) -> Float[Tensor, "*batch D D"]:
     """Cholesky factor; the jitter keeps joints that never move (the root) factorable."""
     jitter = 1e-6 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
-    return torch.linalg.cholesky(covariance + jitter[..., None, None] * torch.eye(covariance.shape[-1], device=covariance.device))
+    return torch.linalg.cholesky(
+        covariance + jitter[..., None, None] * torch.eye(covariance.shape[-1], device=covariance.device)
+    )
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class Gain:
         s = (h @ covariance) @ h.mT + observation.noise
         # Scaling to unit diagonal keeps float32 exact beside the huge variance of unobserved rows.
         scale = s.diagonal(dim1=-2, dim2=-1).sqrt()
-        factor = torch.linalg.cholesky(s / (scale[..., :, None] * scale[..., None, :]) + 1e-6 * torch.eye(s.shape[-1], device=s.device))
+        factor = torch.linalg.cholesky(
+            s / (scale[..., :, None] * scale[..., None, :]) + 1e-6 * torch.eye(s.shape[-1], device=s.device)
+        )
         factor = scale[..., None] * factor
         white = torch.linalg.solve_triangular(factor, observation.root_jacobian, upper=False)
         precision = torch.diag(torch.tensor(ROOT_SD_M, device=h.device) ** -2)
@@ -108,7 +112,9 @@ class Gain:
 class Posterior:
     """The likelihoods of a run together with the prior, and the root position of every hypothesis."""
 
-    def __init__(self, prior: PosePrior, likelihoods: list[Likelihood], config: SamplerConfig, generator: torch.Generator) -> None:
+    def __init__(
+        self, prior: PosePrior, likelihoods: list[Likelihood], config: SamplerConfig, generator: torch.Generator
+    ) -> None:
         self.prior, self.likelihoods, self.config, self.generator = prior, likelihoods, config, generator
         self._root_mean = torch.tensor(ROOT_MEAN_M, device=prior.device)
 
@@ -182,7 +188,9 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
         # Matheron: draw from the prior, observe it with noise, correct by the innovation.
         error = _randn(mean, generator) @ _factor(covariance).mT
         noise_factor = torch.linalg.cholesky(seen.noise)
-        observed = (seen.jacobian @ error[..., None] + noise_factor @ _randn(seen.residual, generator)[..., None])[..., 0]
+        observed = (seen.jacobian @ error[..., None] + noise_factor @ _randn(seen.residual, generator)[..., None])[
+            ..., 0
+        ]
         root_error = _randn(root, generator) * root.new_tensor(ROOT_SD_M)
         observed = observed + (seen.root_jacobian @ root_error[..., None])[..., 0]
         _, q_draw = gain.solve(-observed, torch.zeros_like(root))
@@ -211,7 +219,7 @@ def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
                 # At the optimum in T the likelihood is flat in T, so no gradient needs to pass through it.
                 _, _, root, _ = posterior.update(joints.detach(), covariance, posterior.config.gauss_newton_passes)
             absolute = joints.unflatten(-1, (-1, 3)) + root[:, :, None]
-            logs = sum(y.log_density(absolute, covariance) for y in posterior.likelihoods)
+            logs = torch.stack([y.log_density(absolute, covariance) for y in posterior.likelihoods])
             (gradient,) = torch.autograd.grad(logs.sum(), x)
         return clean.detach() + sigma**2 * gradient
 

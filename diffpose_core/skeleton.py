@@ -47,7 +47,9 @@ class Skeleton:
         return "left" if name.startswith("l") else "right"
 
 
-def _build(name: str, joints: tuple[str, ...], parents: dict[str, str], extra_edges: tuple[tuple[str, str], ...]) -> Skeleton:
+def _build(
+    name: str, joints: tuple[str, ...], parents: dict[str, str], extra_edges: tuple[tuple[str, str], ...]
+) -> Skeleton:
     index = {joint: i for i, joint in enumerate(joints)}
 
     def counterpart(joint: str) -> str:

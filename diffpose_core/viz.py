@@ -71,9 +71,7 @@ def draw_overlay(
     )
     counts = [len(v) for v in (boxes, keypoints, visibility, heatmaps, posterior)]
     if len(set(counts)) != 1:
-        raise ValueError(
-            f"boxes, keypoints, visibility, heatmaps, posterior have {counts} persons; want equal"
-        )
+        raise ValueError(f"boxes, keypoints, visibility, heatmaps, posterior have {counts} persons; want equal")
     height, width = image_bgr.shape[:2]
     left, top, right, bottom = _crop(boxes, width, height)
     wide = right - left > 1.3 * (bottom - top)
@@ -92,9 +90,7 @@ def draw_overlay(
     panels[0].set_title("Seen: keypoints and heatmaps (1σ, 2σ)", fontsize=11)
     shown = min(MAX_DRAWN, posterior.joints.shape[1])
     panels[1].set_title(f"Inferred: mean and {shown} hypotheses, reprojected", fontsize=11)
-    figure.legend(
-        handles=_legend("not seen"), loc="outside lower center", ncols=4, frameon=False, fontsize=10
-    )
+    figure.legend(handles=_legend("not seen"), loc="outside lower center", ncols=4, frameon=False, fontsize=10)
     if path is not None:
         figure.savefig(path)
     return figure
@@ -183,9 +179,7 @@ def _crop(boxes: Tensor, width: int, height: int) -> tuple[float, float, float, 
     return (left, top, right, bottom) if right - left > 8 and bottom - top > 8 else (0.0, 0.0, width, height)
 
 
-def _draw_detections(
-    axes: Any, boxes: Tensor, keypoints: Tensor, visibility: Tensor, heatmaps: Heatmaps
-) -> None:
+def _draw_detections(axes: Any, boxes: Tensor, keypoints: Tensor, visibility: Tensor, heatmaps: Heatmaps) -> None:
     skeleton = heatmaps.skeleton
     for p in range(len(boxes)):
         (x, y), size = boxes[p, :2].tolist(), (boxes[p, 2:] - boxes[p, :2]).tolist()

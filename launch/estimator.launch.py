@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from diffpose_ros.graph import ARGUMENTS, PACKAGE, environment, nodes
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from diffpose_ros.graph import ARGUMENTS, PACKAGE, environment, nodes
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 # Turns the optical frame (z forward) into the frame of a camera's body (x forward, z up), REP 103.
 OPTICAL = ["--roll", "-1.5707963", "--pitch", "0", "--yaw", "-1.5707963"]
@@ -44,7 +44,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )  # fmt: skip
         if values["source"]:  # nobody else says where our own camera is
             frames = ["--frame-id", "camera_link", "--child-frame-id", "camera_optical_frame"]
-            actions.append(Node(package="tf2_ros", executable="static_transform_publisher", arguments=[*OPTICAL, *frames]))
+            actions.append(
+                Node(package="tf2_ros", executable="static_transform_publisher", arguments=[*OPTICAL, *frames])
+            )
     return actions
 
 

@@ -67,7 +67,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="prepared motion data (.npz)")
     parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
-    parser.add_argument("--split", default="test", choices=["validation", "test"], help="tune on validation, report on test")
+    parser.add_argument(
+        "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
+    )
     parser.add_argument("--poses", type=int, default=510)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hypotheses", type=int, default=50)
@@ -79,8 +81,9 @@ def main() -> None:
     data = load_mocap(args.data, args.split)
     config = SyntheticConfig(noise=args.noise)
     report: dict[str, object] = {
-        "split": args.split, "poses": args.poses, "hypotheses": args.hypotheses, "scene": asdict(config), "prior_sha256": prior.sha256,
-        "device": args.device, "torch": torch.__version__, "machine": platform.machine(), "threads": torch.get_num_threads(),
+        "split": args.split, "poses": args.poses, "hypotheses": args.hypotheses, "scene": asdict(config),
+        "prior_sha256": prior.sha256, "device": args.device, "torch": torch.__version__, "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
     }  # fmt: skip
     methods: dict[str, dict[str, list[float]]] = {}
     for name, settings in METHODS.items():
@@ -92,7 +95,10 @@ def main() -> None:
         methods[name] = {k: [r[k] for r in runs] for k in runs[0]}
     report["methods"] = methods
     names = list(methods)
-    print(f"{args.poses} poses of {args.split} subjects x {args.seeds} seeds, {args.hypotheses} hypotheses, noise {args.noise:g} of the box; mm")
+    print(
+        f"{args.poses} poses of {args.split} subjects x {args.seeds} seeds, {args.hypotheses} hypotheses, "
+        f"noise {args.noise:g} of the box; mm"
+    )
     print("| figure | " + " | ".join(names) + " |\n|---" * 1 + "|---" * len(names) + "|")
     for key in methods[names[0]]:
         digits = 1 if key not in {f"{a} {x:g}" for a in ("z", "xy") for x in LEVELS} else 3

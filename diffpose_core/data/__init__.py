@@ -1,3 +1,4 @@
+"""Motion capture, its augmentation, and synthetic scenes made of it."""
 
 from diffpose_core.data.augment import AugmentConfig, augment, camera_rotation
 from diffpose_core.data.mocap import MocapSet, load_mocap

@@ -54,9 +54,7 @@ class SyntheticScene:
     sigma_px: Float[Tensor, "P"]
 
 
-def synthesize(
-    world: Float[Tensor, "P 17 3"], config: SyntheticConfig, generator: torch.Generator
-) -> SyntheticScene:
+def synthesize(world: Float[Tensor, "P 17 3"], config: SyntheticConfig, generator: torch.Generator) -> SyntheticScene:
     """Place every world pose (z up) before one random camera and make Gaussian heatmaps of what it sees.
 
     The heatmaps are honest: each is centred at a noisy keypoint and as wide as that noise.

@@ -11,7 +11,6 @@ from diffpose_core.heatmap import Heatmaps
 from diffpose_core.likelihood.base import HUGE_VARIANCE, Linearised
 from diffpose_core.observation import ObservationModel
 
-
 MIN_GUESS_M, MAX_GUESS_M = 0.3, 200.0
 """Depths between which a first guess of the root is believed."""
 
@@ -63,7 +62,9 @@ class HeatmapLikelihood:
         offset = (offset_px**2)[..., None, None] * eye
         means, covs = heat.means[:, None], heat.covariances[:, None] + offset[..., None, :, :]
         logs = heat.mode_log_density(pixels, means, covs + predicted[..., None, :, :])
-        logs = logs + torch.log(heat.weights)[:, None] + torch.log1p(-heat.outlier.clamp_max(1 - 1e-6))[:, None, :, None]
+        logs = (
+            logs + torch.log(heat.weights)[:, None] + torch.log1p(-heat.outlier.clamp_max(1 - 1e-6))[:, None, :, None]
+        )
         floor = torch.log(heat.outlier.clamp_min(1e-12) / heat.area[:, None])[:, None, :, None]
         logs = torch.cat([logs, floor.expand(*logs.shape[:-1], 1)], -1)
         uniform = torch.rand(logs.shape, generator=generator, device=logs.device).clamp_(1e-9, 1 - 1e-7)

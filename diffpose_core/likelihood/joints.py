@@ -32,12 +32,16 @@ class KnownJoints:
         if joints.ndim != 3 or joints.shape[1:] != (17, 3):
             raise ValueError(f"joints must have shape *x17x3, got {tuple(joints.shape)}")
         if known.shape != joints.shape[:2] or known.dtype != torch.bool:
-            raise ValueError(f"known must be bool of shape {tuple(joints.shape[:2])}, got {known.dtype} {tuple(known.shape)}")
+            raise ValueError(
+                f"known must be bool of shape {tuple(joints.shape[:2])}, got {known.dtype} {tuple(known.shape)}"
+            )
         if not torch.isfinite(joints[known]).all():
             raise ValueError("joints holds values that are not finite where known is true")
         sd = torch.as_tensor(std, dtype=torch.float32, device=joints.device)
         if not (sd > 0).all() or not torch.isfinite(sd).all():
-            raise ValueError(f"std must be positive and finite (metres), got {std if isinstance(std, float) else sd.min().item()}")
+            raise ValueError(
+                f"std must be positive and finite (metres), got {std if isinstance(std, float) else sd.min().item()}"
+            )
         self.joints = torch.where(known[..., None], joints, 0.0)
         self.known = known
         self.std = sd.expand(known.shape)

@@ -17,7 +17,9 @@ def mpjpe(predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch 
     return (predicted - truth).norm(dim=-1).mean(-1)
 
 
-def procrustes(predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]) -> Float[Tensor, "*batch J 3"]:
+def procrustes(
+    predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]
+) -> Float[Tensor, "*batch J 3"]:
     """Align by the best similarity: rotation without reflection, scale and translation (Umeyama 1991, eq. 40-42)."""
     truth = truth.expand_as(predicted)
     mu_p, mu_t = predicted.mean(-2, keepdim=True), truth.mean(-2, keepdim=True)
@@ -58,13 +60,13 @@ def best_of(errors: Float[Tensor, "*batch S"], m: int) -> Float[Tensor, "*batch"
     return (ordered * logs.exp().to(ordered.dtype)).sum(-1)
 
 
-def energy_score(
-    samples: Float[Tensor, "*batch S D"], truth: Float[Tensor, "*batch D"]
-) -> Float[Tensor, "*batch"]:
+def energy_score(samples: Float[Tensor, "*batch S D"], truth: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
     """E|X - y| - 0.5 E|X - X'| with the unbiased pair term (Gneiting & Raftery 2007, eq. 22); lower is better."""
     size = samples.shape[-2]
     to_truth = (samples - truth[..., None, :]).norm(dim=-1).mean(-1)
-    between = torch.cdist(samples, samples, compute_mode="donot_use_mm_for_euclid_dist").sum((-1, -2)) / (size * (size - 1))
+    between = torch.cdist(samples, samples, compute_mode="donot_use_mm_for_euclid_dist").sum((-1, -2)) / (
+        size * (size - 1)
+    )
     return to_truth - 0.5 * between
 
 
@@ -73,9 +75,7 @@ def pose_energy_score(samples: Float[Tensor, "P S J 3"], truth: Float[Tensor, "P
     return energy_score(samples.transpose(-3, -2), truth).mean(-1)
 
 
-def covered(
-    samples: Float[Tensor, "*batch S"], truth: Float[Tensor, "*batch"], level: float
-) -> Bool[Tensor, "*batch"]:
+def covered(samples: Float[Tensor, "*batch S"], truth: Float[Tensor, "*batch"], level: float) -> Bool[Tensor, "*batch"]:
     """Whether the central interval of the samples holds the truth.
 
     Quantiles at (S + 1) p (type 6 of Hyndman & Fan 1996): exact on average when truth and samples are exchangeable.

@@ -68,7 +68,10 @@ def load_checkpoint(path: str | Path) -> tuple[Denoiser, Tensor, Tensor, dict[st
         raise ValueError(f"{path}: denoiser configuration is unusable: {error!r}") from error
     levels = tensors.get("covariance.sigmas", torch.empty(0)).shape[:1]
     expected = {f"denoiser.{k}": v.shape for k, v in model.state_dict().items()}
-    expected |= {"covariance.sigmas": torch.Size(levels), "covariance.matrices": torch.Size((*levels, POSE_DIM, POSE_DIM))}
+    expected |= {
+        "covariance.sigmas": torch.Size(levels),
+        "covariance.matrices": torch.Size((*levels, POSE_DIM, POSE_DIM)),
+    }
     if tensors.keys() != expected.keys():
         raise ValueError(f"{path}: tensor names differ: {sorted(tensors.keys() ^ expected.keys())[:5]}")
     for name, shape in expected.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from importlib import resources
 from pathlib import Path
 
@@ -64,7 +65,11 @@ class PosePrior:
         model = Denoiser(self.model.config)
         model.load_state_dict(self.model.state_dict())
         return PosePrior(
-            model.to(device), self._log_sigmas.exp().to(device), self._covariances.to(device), self.metadata, self.sha256
+            model.to(device),
+            self._log_sigmas.exp().to(device),
+            self._covariances.to(device),
+            self.metadata,
+            self.sha256,
         )
 
     def denoise(self, x: Float[Tensor, "*batch 51"], sigma: float) -> Float[Tensor, "*batch 51"]:
@@ -73,23 +78,23 @@ class PosePrior:
 
     def covariance(self, sigma: float) -> Float[Tensor, "51 51"]:
         """C(s), the covariance of x0 given the noisy x, in square units; log-linear between stored levels."""
-        at = torch.log(torch.tensor(sigma, device=self._log_sigmas.device)).clamp(self._log_sigmas[-1], self._log_sigmas[0])
+        at = torch.log(torch.tensor(sigma, device=self._log_sigmas.device)).clamp(
+            self._log_sigmas[-1], self._log_sigmas[0]
+        )
         above = int((self._log_sigmas >= at).sum().clamp(1, len(self._log_sigmas) - 1)) - 1
         high, low = self._log_sigmas[above], self._log_sigmas[above + 1]
         part = (at - low) / (high - low)
         return part * self._covariances[above] + (1 - part) * self._covariances[above + 1]
 
     @torch.no_grad()
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, steps: int = 40
-    ) -> Float[Tensor, "n 17 3"]:
+    def sample(self, n: int, generator: torch.Generator | None = None, steps: int = 40) -> Float[Tensor, "n 17 3"]:
         """Generate poses: metres, root-relative, camera axes (x right, y down, z forward).
 
         Heun's second-order solver of the probability-flow ODE (2206.00364, algorithm 1).
         """
         sigmas = [*karras_sigmas(steps, 0.02, 8.0).tolist(), 0.0]
         x = torch.randn(n, POSE_DIM, generator=generator, device=self.device) * sigmas[0]
-        for s, s_next in zip(sigmas[:-1], sigmas[1:], strict=True):
+        for s, s_next in itertools.pairwise(sigmas):
             slope = (x - self.denoise(x, s)) / s
             euler = x + (s_next - s) * slope
             if s_next > 0:

@@ -52,7 +52,15 @@ def test_a_known_pixel():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("fx", 0.0), ("fx", -500.0), ("fy", float("nan")), ("cx", float("inf")), ("cy", 5000.0), ("width", 0), ("height", -1)],
+    [
+        ("fx", 0.0),
+        ("fx", -500.0),
+        ("fy", float("nan")),
+        ("cx", float("inf")),
+        ("cy", 5000.0),
+        ("width", 0),
+        ("height", -1),
+    ],
 )
 def test_nonsense_is_refused_by_name(field, value):
     good = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0, "width": 640, "height": 480}

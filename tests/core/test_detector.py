@@ -141,9 +141,7 @@ def test_keypoints_are_those_of_the_raw_head(detector, found, photographs):
         points = raw[anchor, 5:].reshape(17, 3)
         torch.testing.assert_close(points[:, :2] / gain, seen.keypoints[p], atol=0.01, rtol=0)
         torch.testing.assert_close(points[:, 2], seen.visibility[p], atol=1e-3, rtol=0)
-        box = (
-            torch.cat([raw[anchor, :2] - raw[anchor, 2:4] / 2, raw[anchor, :2] + raw[anchor, 2:4] / 2]) / gain
-        )
+        box = torch.cat([raw[anchor, :2] - raw[anchor, 2:4] / 2, raw[anchor, :2] + raw[anchor, 2:4] / 2]) / gain
         torch.testing.assert_close(box - 0.5, seen.boxes[p], atol=0.01, rtol=0)
 
 
@@ -306,9 +304,7 @@ def test_a_bad_constant_is_refused_by_name(field, value):
 
 
 @settings(deadline=None)
-@given(
-    st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 4), st.floats(0.0, 10.0), st.floats(0.25, 1e4)
-)
+@given(st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 4), st.floats(0.0, 10.0), st.floats(0.25, 1e4))
 def test_merged_votes_keep_weight_mean_and_spread(seed, count, modes, radius, added):
     g = torch.Generator().manual_seed(seed)
     votes = torch.randn(3, count, 2, generator=g) * 50 + 300

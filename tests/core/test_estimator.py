@@ -20,11 +20,15 @@ def people(prior) -> torch.Tensor:
     return prior.sample(3, torch.Generator().manual_seed(3)) + torch.tensor([0.2, 0.1, 3.5])
 
 
-def observe(joints: torch.Tensor, sigma_px: float = 4.0, visibility: torch.Tensor | None = None, skeleton=H36M17) -> Heatmaps:
+def observe(
+    joints: torch.Tensor, sigma_px: float = 4.0, visibility: torch.Tensor | None = None, skeleton=H36M17
+) -> Heatmaps:
     keypoints = torch.einsum("kj,pjc->pkc", ObservationModel.of(skeleton).weights, joints)
     n, k = keypoints.shape[:2]
     covariance = sigma_px**2 * torch.eye(2).expand(n, k, 2, 2)
-    return Heatmaps.from_keypoints(CAMERA.project(keypoints), covariance, torch.ones(n, k) if visibility is None else visibility, skeleton)
+    return Heatmaps.from_keypoints(
+        CAMERA.project(keypoints), covariance, torch.ones(n, k) if visibility is None else visibility, skeleton
+    )
 
 
 @pytest.mark.parametrize("guidance", GUIDANCES)
@@ -56,7 +60,10 @@ def test_hidden_joints_are_inferred_and_less_certain(prior, people):
     part = PoseEstimator(prior)(observe(people, visibility=visibility), CAMERA, 40, torch.Generator().manual_seed(0))
     assert (part.status[:, legs] == INFERRED).all()
     assert (part.status[:, 11:] == OBSERVED).all()
-    assert (part.covariance[:, legs].diagonal(dim1=-2, dim2=-1).sum() > full.covariance[:, legs].diagonal(dim1=-2, dim2=-1).sum())
+    assert (
+        part.covariance[:, legs].diagonal(dim1=-2, dim2=-1).sum()
+        > full.covariance[:, legs].diagonal(dim1=-2, dim2=-1).sum()
+    )
     spread = [root_relative(p.joints).var(1).sum(-1)[:, legs].mean() for p in (full, part)]
     assert spread[1] > 1.5 * spread[0]
 
@@ -64,7 +71,9 @@ def test_hidden_joints_are_inferred_and_less_certain(prior, people):
 def test_all_invisible_is_missing_finite_and_leaves_others_alone(prior, people):
     visibility = torch.ones(3, 17)
     visibility[1] = 0
-    post = PoseEstimator(prior, sampler=SamplerConfig(steps=8))(observe(people, visibility=visibility), CAMERA, 20, torch.Generator().manual_seed(0))
+    post = PoseEstimator(prior, sampler=SamplerConfig(steps=8))(
+        observe(people, visibility=visibility), CAMERA, 20, torch.Generator().manual_seed(0)
+    )
     assert (post.status[1] == MISSING).all()
     assert (post.status[[0, 2]] == OBSERVED).all()
     assert torch.isfinite(post.joints).all()
@@ -86,8 +95,8 @@ def test_two_peaks_stay_two_modes(prior, people):
     means = heat.means.repeat(1, 1, 2, 1)
     means[0, wrist, 1] += torch.tensor([0.0, 45.0])
     two = Heatmaps.from_mixture(
-        means, heat.covariances.repeat(1, 1, 2, 1, 1), torch.tensor([0.2, 0.8]).expand(1, 17, 2), heat.visibility, heat.outlier,
-        torch.tensor([[0.0, 0.0, 1280.0, 720.0]]), H36M17,
+        means, heat.covariances.repeat(1, 1, 2, 1, 1), torch.tensor([0.2, 0.8]).expand(1, 17, 2), heat.visibility,
+        heat.outlier, torch.tensor([[0.0, 0.0, 1280.0, 720.0]]), H36M17,
     )  # fmt: skip
     post = PoseEstimator(prior)(two, CAMERA, 100, torch.Generator().manual_seed(0))
     pixels = CAMERA.project(post.joints[0, :, wrist])
@@ -150,6 +159,7 @@ def test_gpu_gives_the_cpu_result_within_tolerance(prior, people):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device on this machine")
     posts = [
-        PoseEstimator(prior, device=d)(observe(people), CAMERA, 400, torch.Generator(d).manual_seed(0)) for d in ("cpu", "cuda")
+        PoseEstimator(prior, device=d)(observe(people), CAMERA, 400, torch.Generator(d).manual_seed(0))
+        for d in ("cpu", "cuda")
     ]
     torch.testing.assert_close(posts[0].mean, posts[1].mean.cpu(), atol=0.05, rtol=0)

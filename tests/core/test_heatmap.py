@@ -84,7 +84,11 @@ def test_gradient_is_the_derivative_and_points_to_the_mode_from_afar(form):
 
 
 def arguments() -> dict:
-    return {"log_density": torch.zeros(1, 17, 8, 8), "tile_to_image": torch.eye(3)[None, :2], "visibility": torch.ones(1, 17)}
+    return {
+        "log_density": torch.zeros(1, 17, 8, 8),
+        "tile_to_image": torch.eye(3)[None, :2],
+        "visibility": torch.ones(1, 17),
+    }
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,14 @@ def test_covariance_grows_with_noise_and_is_interpolated(prior):
 def checkpoint(tmp_path):
     path = tmp_path / "p.safetensors"
     torch.manual_seed(0)
-    save_checkpoint(path, Denoiser(DenoiserConfig(width=16, blocks=1, noise_channels=8)), torch.tensor([1.0, 0.1]), torch.eye(51).repeat(2, 1, 1), "note", {})
+    save_checkpoint(
+        path,
+        Denoiser(DenoiserConfig(width=16, blocks=1, noise_channels=8)),
+        torch.tensor([1.0, 0.1]),
+        torch.eye(51).repeat(2, 1, 1),
+        "note",
+        {},
+    )
     return path
 
 

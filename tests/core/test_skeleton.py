@@ -10,7 +10,8 @@ LIBRARY = Path(__file__).parents[2] / "diffpose_core"
 
 def test_h36m_order_is_the_published_one():
     assert " ".join(H36M17.joints) == (
-        "Pelvis RHip RKnee RAnkle LHip LKnee LAnkle Spine Thorax Nose HeadTop LShoulder LElbow LWrist RShoulder RElbow RWrist"
+        "Pelvis RHip RKnee RAnkle LHip LKnee LAnkle Spine Thorax Nose HeadTop "
+        "LShoulder LElbow LWrist RShoulder RElbow RWrist"
     )
 
 
@@ -42,7 +43,16 @@ def test_unknown_joint_is_named():
 
 
 def test_library_never_imports_ros():
-    ros = {"rclpy", "diffpose", "diffpose_ros", "sensor_msgs", "std_msgs", "cv_bridge", "visualization_msgs", "rosidl_runtime_py"}
+    ros = {
+        "rclpy",
+        "diffpose",
+        "diffpose_ros",
+        "sensor_msgs",
+        "std_msgs",
+        "cv_bridge",
+        "visualization_msgs",
+        "rosidl_runtime_py",
+    }
     seen = 0
     for path in LIBRARY.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

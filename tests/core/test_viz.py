@@ -75,9 +75,7 @@ def test_overlay_draws_the_reprojected_mean_and_saves(tmp_path):
     np.testing.assert_allclose(bones[edge].get_xydata(), expected, rtol=1e-5)
     assert to_hex(bones[edge].get_color()) == viz.COLORS["left"]
     # The wrist that was not seen hangs on a dashed bone, its elbow on a solid one.
-    styles = {
-        H36M17.joints[b]: line.get_linestyle() for (_, b), line in zip(H36M17.edges, bones, strict=False)
-    }
+    styles = {H36M17.joints[b]: line.get_linestyle() for (_, b), line in zip(H36M17.edges, bones, strict=False)}
     assert styles["LWrist"] == "--"
     assert styles["LElbow"] == "-"
     (hypotheses, _) = axes.collections

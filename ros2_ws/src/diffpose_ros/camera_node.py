@@ -19,7 +19,7 @@ from diffpose_ros.runtime import run
 from diffpose_ros.sources import FrameSource
 
 
-class CameraNode(Node):
+class CameraNode(Node):  # type: ignore[misc]  # rclpy has no types
     """Publishes frames at a steady rate, each with the calibration of the same stamp."""
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class CameraNode(Node):
         self.calibration = load_calibration(p.calibration_file) if p.calibration_file else None
         if self.calibration is None:
             self.get_logger().warning(
-                f"no calibration_file: the camera is GUESSED from a horizontal field of view of {p.horizontal_fov_deg:g} "
-                "degrees; distances scale with the error of that guess"
+                f"no calibration_file: the camera is GUESSED from a horizontal field of view of "
+                f"{p.horizontal_fov_deg:g} degrees; distances scale with the error of that guess"
             )
         calibration = p.calibration_file or f"guessed from {p.horizontal_fov_deg:g} degrees field of view"
         self.health = Health(self, {"source": p.source, "calibration": calibration})

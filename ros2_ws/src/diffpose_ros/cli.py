@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The ``diffpose`` command: the same graph as ``ros2 launch diffpose estimator.launch.py``, without launch.
 
-    diffpose run source:=photo.jpg num_hypotheses:=100
+diffpose run source:=photo.jpg num_hypotheses:=100
 """
 
 from __future__ import annotations

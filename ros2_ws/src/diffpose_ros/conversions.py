@@ -47,7 +47,9 @@ def check_image(message: Image) -> tuple[int, int | None]:
         raise ValueError(f"image encoding must be one of {', '.join(ENCODINGS)}, got {message.encoding!r}")
     channels, conversion = ENCODINGS[message.encoding]
     if message.step < message.width * channels:
-        raise ValueError(f"image step must be at least width x {channels} = {message.width * channels}, got {message.step}")
+        raise ValueError(
+            f"image step must be at least width x {channels} = {message.width * channels}, got {message.step}"
+        )
     if len(message.data) != message.step * message.height:
         raise ValueError(
             f"image data must hold step x height = {message.step * message.height} bytes, got {len(message.data)}"
@@ -105,7 +107,9 @@ def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
         raise ValueError(f"camera_info roi must start at 0, 0, got {info.roi.x_offset}, {info.roi.y_offset}")
     model = info.distortion_model or "plumb_bob"
     try:
-        return Camera.from_matrix(np.array(info.k, dtype=np.float64).reshape(3, 3), width, height, list(info.d), model)
+        return Camera.from_matrix(
+            torch.tensor(list(info.k), dtype=torch.float64).reshape(3, 3), width, height, list(info.d), model
+        )
     except ValueError as error:
         raise ValueError(f"camera_info: {error}") from error
 
@@ -230,10 +234,12 @@ def _fill(field: array.array[Any], values: torch.Tensor) -> None:
 def _read(persons: list[Any], name: str, shape: tuple[int, ...], dtype: type = np.float32) -> torch.Tensor:
     """Stack one flat field of all persons to [P, *shape]."""
     size = int(np.prod(shape))
-    result = np.empty((len(persons), *shape), dtype)
+    result: np.ndarray = np.empty((len(persons), *shape), dtype)
     for p, person in enumerate(persons):
-        values = np.frombuffer(getattr(person, name), dtype)
+        values: np.ndarray = np.frombuffer(getattr(person, name), dtype)
         if len(values) != size:
-            raise ValueError(f"persons[{p}].{name} must hold {' x '.join(map(str, shape))} = {size} values, got {len(values)}")
+            raise ValueError(
+                f"persons[{p}].{name} must hold {' x '.join(map(str, shape))} = {size} values, got {len(values)}"
+            )
         result[p] = values.reshape(shape)
     return torch.from_numpy(result)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
+import numpy as np
 import torch
 from rosbags.highlevel import AnyReader
 
@@ -26,9 +26,10 @@ from diffpose_core.detector import demo_photographs
 from diffpose_core.observation import VISIBLE
 from diffpose_core.viz import draw_hypotheses_3d, draw_overlay
 from diffpose_ros.conversions import decode_image, heatmaps_from_message, posterior_from_message
-from diffpose_ros.graph import NodeEntry, environment, nodes
+from diffpose_ros.graph import NodeEntry, Value, environment, nodes
 from diffpose_ros.processes import Processes
 from diffpose_ros.recorder import Recorder
+from diffpose_ros.sources import FrameSource
 
 START_S, RUN_S, QUIET_S = 120.0, 180.0, 2.5
 FOV_DEG, RATE_HZ = 60.0, 5.0
@@ -86,7 +87,9 @@ def run_graph(out: Path, hypotheses: int, frames: int, prefix: Path) -> tuple[Re
     os.environ.update(environment(processes.share, os.environ))  # the recorder receives images too
     recorder = Recorder(out / "recording", processes.share)
     try:
-        entries = nodes({"num_hypotheses": str(hypotheses), "device": "auto", "source": str(photographs)}, processes.share)
+        entries = nodes(
+            {"num_hypotheses": str(hypotheses), "device": "auto", "source": str(photographs)}, processes.share
+        )
         for entry in entries[:-1]:
             processes.start(entry)
         say("detector, diffusion and marker nodes are starting")
@@ -94,10 +97,13 @@ def run_graph(out: Path, hypotheses: int, frames: int, prefix: Path) -> tuple[Re
         wait_until(lambda: all(n in recorder.health for n in names), processes, START_S, "the nodes' first diagnostics")
         say(f"camera node: each photograph for {frames} frames at {RATE_HZ:g} Hz")
         camera = entries[-1]
-        still = {"frames_per_image": frames, "loop": False, "rate_hz": RATE_HZ, "horizontal_fov_deg": FOV_DEG}
-        processes.start(
-            NodeEntry(camera.executable, "", camera.params_file, camera.parameters | still, camera.remaps)
-        )
+        still: dict[str, Value] = {
+            "frames_per_image": frames,
+            "loop": False,
+            "rate_hz": RATE_HZ,
+            "horizontal_fov_deg": FOV_DEG,
+        }
+        processes.start(NodeEntry(camera.executable, "", camera.params_file, camera.parameters | still, camera.remaps))
         wait_until(Settled(recorder.health), processes, RUN_S, "the last hypotheses")
     finally:
         statuses = processes.stop()
@@ -107,14 +113,14 @@ def run_graph(out: Path, hypotheses: int, frames: int, prefix: Path) -> tuple[Re
 
 def last_of_each(recorder: Recorder) -> dict[str, tuple[Any, Any, Any]]:
     """Return the last image, heatmaps and hypotheses of every photograph that have the same stamp."""
-    known = {name: cv2.imread(str(path)) for name, path in demo_photographs().items()}
+    known = {name: FrameSource(str(path), 1, loop=False).read() for name, path in demo_photographs().items()}
     found = {}
     images, heatmaps = recorder.messages["/image_raw"], recorder.messages["/human_pose2d/heatmaps"]
     for stamp, hypotheses in sorted(recorder.messages["/human_pose3d/hypotheses"].items()):
         if stamp in images and stamp in heatmaps:
             pixels = decode_image(images[stamp])
             for name, photograph in known.items():
-                if pixels.shape == photograph.shape and (pixels == photograph).all():
+                if photograph is not None and np.array_equal(pixels, photograph):
                     found[name] = (images[stamp], heatmaps[stamp], hypotheses)
     return found
 
@@ -133,7 +139,8 @@ def measure(posterior: PosePosterior, camera: Camera, message: Any) -> list[dict
             {
                 "id": person.id, "score": round(float(person.score), 3), "joints_visible": int(visible.sum()),
                 "reprojection_median_of_box": None if share is None else round(float(share), 4),
-                "root_depth_m": round(float(posterior.mean[p, 0, 2]), 3), "root_depth_sd_m": round(float(depth.std()), 3),
+                "root_depth_m": round(float(posterior.mean[p, 0, 2]), 3),
+                "root_depth_sd_m": round(float(depth.std()), 3),
                 "joint_sd_m": round(float(posterior.covariance[p].diagonal(dim1=-2, dim2=-1).sum(-1).sqrt().mean()), 3),
             }
         )  # fmt: skip
@@ -149,12 +156,17 @@ def check(posterior: PosePosterior, persons: list[dict[str, Any]], name: str) ->
         wrong.append(f"{name}: a covariance is not positive definite")
     for row in persons:
         if row["joints_visible"] > len(COCO17) / 2 and row["reprojection_median_of_box"] >= MAX_REPROJECTION:
-            wrong.append(f"{name}: person {row['id']} reprojects {row['reprojection_median_of_box']:.1%} of the box off")
+            wrong.append(
+                f"{name}: person {row['id']} reprojects {row['reprojection_median_of_box']:.1%} of the box off"
+            )
     return wrong
 
 
-def draw(name: str, image: Any, heat: Heatmaps, camera: Camera, message: Any, posterior: PosePosterior, out: Path) -> None:
+def draw(
+    name: str, image: Any, heat: Heatmaps, camera: Camera, message: Any, posterior: PosePosterior, out: Path
+) -> None:
     """Write the pictures of one photograph."""
+
     def stacked(field: str, *shape: int) -> torch.Tensor:
         return torch.stack([torch.tensor(getattr(p, field)).reshape(shape) for p in message.persons])
 
@@ -162,7 +174,9 @@ def draw(name: str, image: Any, heat: Heatmaps, camera: Camera, message: Any, po
         decode_image(image), stacked("box", 4), stacked("keypoints", -1, 2), stacked("visibility", -1), heat, posterior,
         camera, out / f"{name}_overlay.png",
     )  # fmt: skip
-    draw_hypotheses_3d(posterior, out / f"{name}_3d.png", title=f"{name}: {posterior.joints.shape[1]} hypotheses per person")
+    draw_hypotheses_3d(
+        posterior, out / f"{name}_3d.png", title=f"{name}: {posterior.joints.shape[1]} hypotheses per person"
+    )
 
 
 def count_recorded(folder: Path) -> dict[str, int]:
@@ -215,10 +229,16 @@ def run(out: Path, hypotheses: int, frames: int, prefix: Path) -> list[str]:
     if recorded != {topic: n for topic, n in recorder.counts.items() if n}:
         wrong.append(f"the recording holds {recorded}, but {recorder.counts} were written")
     health = {node: recorder.health[node] for node in sorted(recorder.health)}
-    wrong += [f"{node}: {h[k]} {k}: {h['last_complaint']}" for node, h in health.items() for k in ("refused", "failed") if h[k] != "0"]
+    wrong += [
+        f"{node}: {h[k]} {k}: {h['last_complaint']}"
+        for node, h in health.items()
+        for k in ("refused", "failed")
+        if h[k] != "0"
+    ]
+    published = int(health["camera_node"]["processed"])
     summary = {
-        "frames_published": int(health["camera_node"]["processed"]), "frames_before_the_detector_was_connected":
-        int(health["camera_node"]["processed"]) - int(health["detector_node"]["received"]), "hypotheses": hypotheses, "photographs": photographs, "nodes": health,
+        "frames_published": published, "frames_not_received": published - int(health["detector_node"]["received"]),
+        "hypotheses": hypotheses, "photographs": photographs, "nodes": health,
         "recorded": recorded, "failures": wrong, "guessed_field_of_view_deg": FOV_DEG,
         "machine": {"python": platform.python_version(), "platform": platform.platform(), "torch": torch.__version__},
         "note": "dropped: a newer input came before work on this one began; latency is from image stamp to publish",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 
+import numpy as np
 from builtin_interfaces.msg import Time
 from diffpose.msg import Heatmaps
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -31,13 +32,16 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.detector = YoloPoseDetector(p.weights or None, device, config, p.allow_unsafe_weights)
         self.decode, decoder = image_decoder()
         self.health.facts |= {
-            "device": device, "threads": str(set_threads(p.num_threads)), "weights": p.weights or "packaged yolo11n-pose.pt",
-            "image_decoder": decoder,
+            "device": device, "threads": str(set_threads(p.num_threads)), "image_decoder": decoder,
+            "weights": p.weights or "packaged yolo11n-pose.pt",
         }  # fmt: skip
+        self.detector(np.zeros((p.image_size, p.image_size, 3), np.uint8))  # the first run is slow: now, not on a frame
         self._images: OrderedDict[tuple[int, int], Image] = OrderedDict()
         self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
         self.publisher = self.create_publisher(Heatmaps, "human_pose2d/heatmaps", NEWEST)
-        reliable = ReliabilityPolicy.RELIABLE if p.image_reliability == RELIABILITIES[1] else ReliabilityPolicy.BEST_EFFORT
+        reliable = (
+            ReliabilityPolicy.RELIABLE if p.image_reliability == RELIABILITIES[1] else ReliabilityPolicy.BEST_EFFORT
+        )
         qos = QoSProfile(depth=5, reliability=reliable)
         self.create_subscription(Image, "image_raw", self.on_image, qos)
         self.create_subscription(CameraInfo, "camera_info", self.on_info, qos)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PACKAGE = "diffpose"
+Value = str | int | float | bool
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class NodeEntry:
     executable: str
     namespace: str
     params_file: str
-    parameters: dict[str, str | int | bool] = field(default_factory=dict)
+    parameters: dict[str, Value] = field(default_factory=dict)
     remaps: tuple[tuple[str, str], ...] = ()
     log_level: str = "info"
 
@@ -54,7 +55,13 @@ class NodeEntry:
         if self.namespace:
             args += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for name, value in self.parameters.items():
-            text = str(value).lower() if isinstance(value, bool) else f"'{value}'" if isinstance(value, str) else str(value)
+            text = (
+                str(value).lower()
+                if isinstance(value, bool)
+                else f"'{value}'"
+                if isinstance(value, str)
+                else str(value)
+            )
             args += ["-p", f"{name}:={text}"]
         for old, new in self.remaps:
             args += ["-r", f"{old}:={new}"]
@@ -92,13 +99,13 @@ def nodes(values: Mapping[str, str], share: Path) -> list[NodeEntry]:
     params_file = args["params_file"] or str(share / "config" / "estimator.yaml")
     if not Path(params_file).is_file():
         raise ValueError(f"argument params_file: there is no file {params_file}")
-    clock: dict[str, str | int | bool] = {"use_sim_time": args["use_sim_time"] == "true"}
-    device: dict[str, str | int | bool] = {"device": args["device"]} if args["device"] else {}
-    samples: dict[str, str | int | bool] = {}
+    clock: dict[str, Value] = {"use_sim_time": args["use_sim_time"] == "true"}
+    device: dict[str, Value] = {"device": args["device"]} if args["device"] else {}
+    samples: dict[str, Value] = {}
     if args["num_hypotheses"]:
         samples = {"num_hypotheses": int(args["num_hypotheses"])}
     remaps = (("image_raw", args["image_topic"]), ("camera_info", args["camera_info_topic"]))
-    table: list[tuple[str, dict[str, str | int | bool], tuple[tuple[str, str], ...]]] = [
+    table: list[tuple[str, dict[str, Value], tuple[tuple[str, str], ...]]] = [
         ("detector_node", device, remaps),
         ("diffusion_node", device | samples, ()),
         ("marker_node", {}, ()),

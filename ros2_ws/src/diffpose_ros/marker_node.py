@@ -36,7 +36,9 @@ class MarkerNode(WorkerNode[MarkerParameters]):
         """Draw and publish."""
         persons = message.persons
         self.publisher.publish(
-            self.build(posterior_from_message(message), message.header, [p.id for p in persons], [p.score for p in persons])
+            self.build(
+                posterior_from_message(message), message.header, [p.id for p in persons], [p.score for p in persons]
+            )
         )
         return message.header.stamp
 

@@ -83,7 +83,9 @@ class MarkerBuilder:
                 marker.colors += [_colour(COLOURS[posterior.skeleton.side(b)], alpha)] * 2
         return marker
 
-    def _mean(self, posterior: PosePosterior, mean: np.ndarray, seen: np.ndarray, header: Header, person: int) -> Marker:
+    def _mean(
+        self, posterior: PosePosterior, mean: np.ndarray, seen: np.ndarray, header: Header, person: int
+    ) -> Marker:
         marker = self._marker(header, "mean", person, Marker.LINE_LIST, MEAN_WIDTH_M)
         for a, b in posterior.skeleton.edges:
             known = seen[a] and seen[b]

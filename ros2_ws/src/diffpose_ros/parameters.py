@@ -57,7 +57,9 @@ class DetectorParameters(Parameters):
     node: ClassVar[str] = "detector_node"
     weights: str = _parameter("", "YOLO-pose .pt or .onnx file; empty: the packaged yolo11n-pose.pt.")
     allow_unsafe_weights: bool = _parameter(False, "A .pt file can run any code when loaded: trust the one given.")
-    device: str = _parameter("auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which.")
+    device: str = _parameter(
+        "auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which."
+    )
     num_threads: int = _parameter(0, "CPU threads of torch; 0: half of the cores.", 0, 1024)
     min_score: float = _parameter(0.25, "Smallest confidence of a person.", 0.02, 1.0)
     max_persons: int = _parameter(16, "Persons kept, most confident first.", 1, 1000)
@@ -69,7 +71,9 @@ class DetectorParameters(Parameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.image_reliability not in RELIABILITIES:
-            raise ValueError(f"parameter image_reliability must be one of {RELIABILITIES}, got {self.image_reliability!r}")
+            raise ValueError(
+                f"parameter image_reliability must be one of {RELIABILITIES}, got {self.image_reliability!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,16 @@ class DiffusionParameters(Parameters):
 
     node: ClassVar[str] = "diffusion_node"
     prior: str = _parameter("", "Checkpoint (.safetensors) of the pose prior; empty: the packaged one.")
-    device: str = _parameter("auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which.")
+    device: str = _parameter(
+        "auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which."
+    )
     num_threads: int = _parameter(0, "CPU threads of torch; 0: half of the cores.", 0, 1024)
     num_hypotheses: int = _parameter(50, "Skeletons per person.", 1, 10000)
     guidance: str = _parameter("kalman", "kalman (accurate and calibrated) or gradient (heatmap gradients).")
     steps: int = _parameter(10, "Noise levels visited; 25 is a little better and takes 2.5 times as long.", 1, 1000)
-    seed: int = _parameter(0, "Every frame is sampled with this seed: the same heatmaps give the same skeletons.", 0, 2**31)
+    seed: int = _parameter(
+        0, "Every frame is sampled with this seed: the same heatmaps give the same skeletons.", 0, 2**31
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

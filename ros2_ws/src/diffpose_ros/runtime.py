@@ -67,7 +67,7 @@ class NewestOnly(Generic[T]):
             self._work(item)
 
 
-class WorkerNode(Node, Generic[P]):
+class WorkerNode(Node, Generic[P]):  # type: ignore[misc]  # rclpy has no types
     """A node that turns inputs into outputs on a thread of its own.
 
     Subclasses subscribe, pass inputs to :meth:`offer` and implement :meth:`process`.
