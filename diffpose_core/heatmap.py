@@ -256,7 +256,7 @@ class Heatmaps:
         """Sample the log density at the cell centres of a grid."""
         pixels = _grid(torch.as_tensor(tile_to_image, dtype=torch.float32), height, width)
         persons, joints = self.visibility.shape
-        flat = pixels.reshape(persons, -1, 1, 2).expand(-1, -1, joints, -1)
+        flat = pixels.reshape(persons, height * width, 1, 2).expand(-1, -1, joints, -1)
         return self.log_density(flat).permute(0, 2, 1).reshape(persons, joints, height, width)
 
     def _fit_mixture(self) -> None:

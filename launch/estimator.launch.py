@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from diffpose_ros.graph import ARGUMENTS, PACKAGE, environment, nodes
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from diffpose_ros.graph import ARGUMENTS, PACKAGE, environment, nodes
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 # Turns the optical frame (z forward) into the frame of a camera's body (x forward, z up), REP 103.

@@ -9,11 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from diffpose.msg import Heatmaps as HeatmapsMessage
-from diffpose.msg import Hypotheses, PersonHeatmaps, PersonHypotheses, SkeletonDefinition
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from diffpose.msg import Heatmaps as HeatmapsMessage
+from diffpose.msg import Hypotheses, PersonHeatmaps, PersonHypotheses, SkeletonDefinition
 from diffpose_core import Camera, Heatmaps, PosePosterior
 from diffpose_core.detector import Detections
 from diffpose_core.observation import MISSING
@@ -49,6 +49,10 @@ def check_image(message: Image) -> tuple[int, int | None]:
     if message.step < message.width * channels:
         raise ValueError(
             f"image step must be at least width x {channels} = {message.width * channels}, got {message.step}"
+        )
+    if message.encoding.startswith(("yuv", "bayer")) and (message.width % 2 or message.height % 2):
+        raise ValueError(
+            f"image width and height of {message.encoding} must be even, got {message.width} x {message.height}"
         )
     if len(message.data) != message.step * message.height:
         raise ValueError(

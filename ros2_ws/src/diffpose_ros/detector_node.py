@@ -8,10 +8,10 @@ from collections import OrderedDict
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from diffpose.msg import Heatmaps
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from diffpose.msg import Heatmaps
 from diffpose_core.detector import DetectorConfig, YoloPoseDetector
 from diffpose_ros.conversions import camera_from_info, heatmaps_message, image_decoder
 from diffpose_ros.parameters import RELIABILITIES, DetectorParameters

@@ -7,9 +7,9 @@ import sys
 
 import torch
 from builtin_interfaces.msg import Time
+
 from diffpose.msg import Heatmaps as HeatmapsMessage
 from diffpose.msg import Hypotheses, SkeletonDefinition
-
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePrior, SamplerConfig
 from diffpose_ros.conversions import heatmaps_from_message, hypotheses_message, skeleton_message
 from diffpose_ros.parameters import DiffusionParameters

@@ -6,9 +6,9 @@ from __future__ import annotations
 import sys
 
 from builtin_interfaces.msg import Time
-from diffpose.msg import Hypotheses
 from visualization_msgs.msg import MarkerArray
 
+from diffpose.msg import Hypotheses
 from diffpose_ros.conversions import posterior_from_message
 from diffpose_ros.markers import MarkerBuilder
 from diffpose_ros.parameters import MarkerParameters

@@ -8,7 +8,6 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from diffpose.msg import Heatmaps, Hypotheses, SkeletonDefinition
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -16,6 +15,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import MarkerArray
+
+from diffpose.msg import Heatmaps, Hypotheses, SkeletonDefinition
 
 TOPICS: dict[str, tuple[type, str]] = {
     "/image_raw": (Image, "sensor_msgs/msg/Image"),

@@ -1,0 +1,312 @@
+"""Messages and the library's types say the same."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from diffpose.msg import Hypotheses
+from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PosePosterior
+from diffpose_core.detector import Detections, DetectorConfig, tiles_for
+from diffpose_core.observation import INFERRED, MISSING, OBSERVED
+from diffpose_ros import conversions
+
+CAMERA = Camera(500.0, 510.0, 319.5, 239.5, 640, 480, (0.1, -0.05, 0.001, 0.002, 0.01))
+
+
+def an_image(encoding="bgr8", channels=3, height=4, width=6, pad=0):
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 256, (height, width * channels + pad), np.uint8)
+    message = Image(height=height, width=width, encoding=encoding, step=width * channels + pad)
+    message.data.frombytes(rows.tobytes())
+    return message, rows[:, : width * channels]
+
+
+def detections(persons=2):
+    generator = torch.Generator().manual_seed(0)
+    boxes = torch.tensor([[100.0, 50.0, 200.0, 400.0], [300.0, 60.0, 420.0, 420.0]])[:persons]
+    size = boxes[:, None, 2:] - boxes[:, None, :2]
+    keypoints = boxes[:, None, :2] + size * torch.rand(persons, 17, 2, generator=generator)
+    visibility = torch.rand(persons, 17, generator=generator)
+    covariance = 30 * torch.eye(2).expand(persons, 17, 2, 2)
+    heatmaps = Heatmaps.from_keypoints(keypoints, covariance, visibility)
+    config = DetectorConfig()
+    tile_to_image = tiles_for(boxes, keypoints, config)
+    tiles = heatmaps.render_tiles(tile_to_image, config.tile_height, config.tile_width)
+    return Detections(boxes, torch.tensor([0.9, 0.5])[:persons], keypoints, visibility, heatmaps, tile_to_image, tiles)
+
+
+def heatmaps_message(persons=2):
+    header = Header(frame_id="camera_optical_frame")
+    return conversions.heatmaps_message(detections(persons), header, conversions.camera_info(CAMERA, header))
+
+
+def posterior(persons=3, samples=7):
+    generator = torch.Generator().manual_seed(1)
+    joints = torch.randn(persons, samples, 17, 3, generator=generator) + torch.tensor([0.0, 0.0, 4.0])
+    log_weights = torch.log_softmax(torch.randn(persons, samples, generator=generator), 1)
+    status = torch.tensor([OBSERVED, INFERRED] * 8 + [OBSERVED]).expand(persons, 17).clone()
+    return PosePosterior(joints, log_weights, status)
+
+
+def test_image_round_trip():
+    image = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
+    message = conversions.image_message(image[:, ::-1], Header(frame_id="f"))
+    assert (message.height, message.width, message.step, message.encoding) == (5, 7, 21, "bgr8")
+    np.testing.assert_array_equal(conversions.decode_image(message), image[:, ::-1])
+
+
+def test_rows_may_be_padded():
+    padded, rows = an_image(pad=5)
+    np.testing.assert_array_equal(conversions.decode_image(padded).reshape(4, 18), rows)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pixel", "bgr"),
+    [
+        ("bgr8", [10, 20, 30], [10, 20, 30]),
+        ("rgb8", [10, 20, 30], [30, 20, 10]),
+        ("bgra8", [10, 20, 30, 9], [10, 20, 30]),
+        ("rgba8", [10, 20, 30, 9], [30, 20, 10]),
+        ("mono8", [77], [77, 77, 77]),
+    ],
+)
+def test_encodings(encoding, pixel, bgr):
+    message = Image(height=2, width=2, encoding=encoding, step=2 * len(pixel))
+    message.data.frombytes(bytes(pixel * 4))
+    assert conversions.decode_image(message).tolist() == [[bgr] * 2] * 2
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_name_their_first_row(pattern):
+    """A scene of pure red lights only the red cells of the pattern."""
+    cells = np.array([255 if c == "r" else 0 for c in pattern], np.uint8).reshape(2, 2)
+    message = Image(height=8, width=8, encoding=f"bayer_{pattern}8", step=8)
+    message.data.frombytes(np.tile(cells, (4, 4)).tobytes())
+    assert conversions.decode_image(message)[4, 4].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize(("encoding", "order"), [("yuv422", "UYVY"), ("yuv422_yuy2", "YUYV")])
+def test_yuv(encoding, order):
+    values = {"Y": 120, "U": 90, "V": 200}
+    message = Image(height=2, width=2, encoding=encoding, step=4)
+    message.data.frombytes(bytes([values[c] for c in order] * 2))
+    blue, green, red = conversions.decode_image(message)[0, 0].tolist()
+    assert red > green > blue  # a high V is red, a low U lacks blue
+
+
+def test_cv_bridge_gives_the_same_pixels():
+    pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS distribution, not with the wheels")
+    decode, name = conversions.image_decoder()
+    assert name == "cv_bridge"
+    for encoding in ("bgr8", "rgb8", "mono8"):
+        message, _ = an_image(encoding, 1 if encoding == "mono8" else 3)
+        np.testing.assert_array_equal(decode(message), conversions.decode_image(message))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"height": 0}, "height and width must be positive"),
+        ({"width": 0}, "height and width must be positive"),
+        ({"step": 17}, "step must be at least width x 3 = 18, got 17"),
+        ({"step": 20}, "data must hold step x height = 80 bytes, got 72"),
+        ({"height": 5}, "data must hold step x height = 90 bytes, got 72"),
+        ({"encoding": "16UC1"}, "encoding .* got '16UC1'"),
+        ({"encoding": "32FC1"}, "encoding .* got '32FC1'"),
+        ({"encoding": "mono16"}, "encoding .* got 'mono16'"),
+        ({"encoding": ""}, "encoding .* got ''"),
+        ({"encoding": "jpeg"}, "encoding .* got 'jpeg'"),
+    ],
+)
+def test_bad_images_are_refused(change, words):
+    message, _ = an_image()
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ValueError, match=words):
+        conversions.decode_image(message)
+
+
+@given(
+    height=st.integers(0, 9),
+    width=st.integers(0, 9),
+    padding=st.integers(-1, 4),
+    missing=st.sampled_from([0, 0, 0, 1]),
+    encoding=st.sampled_from([*conversions.ENCODINGS, "16UC1", "nonsense"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_image_is_decoded_or_refused(height, width, padding, missing, encoding):
+    channels = conversions.ENCODINGS.get(encoding, (2, None))[0]
+    message = Image(height=height, width=width, step=max(width * channels + padding, 0), encoding=encoding)
+    message.data.frombytes(bytes(max(message.step * height - missing, 0)))
+    good = height > 0 and width > 0 and padding >= 0 and not missing and encoding in conversions.ENCODINGS
+    if good and not (encoding.startswith(("yuv", "bayer")) and (width % 2 or height % 2)):
+        image = conversions.decode_image(message)
+        assert image.shape == (height, width, 3)
+        assert image.dtype == np.uint8
+    else:
+        with pytest.raises(ValueError, match="image "):
+            conversions.decode_image(message)
+
+
+def test_camera_round_trip():
+    info = conversions.camera_info(CAMERA, Header())
+    assert info.k.tolist() == [500.0, 0.0, 319.5, 0.0, 510.0, 239.5, 0.0, 0.0, 1.0]
+    assert info.distortion_model == "plumb_bob"
+    assert conversions.camera_from_info(info, 640, 480) == CAMERA
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"k": [0.0] * 9}, "camera_info: camera matrix K is all zeros: the camera is uncalibrated"),
+        (
+            {"k": [float("nan"), 0.0, 1.0, 0.0, 500.0, 1.0, 0.0, 0.0, 1.0]},
+            "camera_info: camera matrix K must be finite",
+        ),
+        ({"k": [-500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]}, "camera_info: camera fx must be positive"),
+        ({"width": 320}, "camera_info is for 320 x 480 px, the image has 640 x 480"),
+        ({"distortion_model": "fancy"}, "distortion model must be one of .* got 'fancy'"),
+        ({"d": [0.1] * 3}, "distortion of plumb_bob takes .* got 3"),
+        ({"d": [float("inf")] * 5}, "distortion must be finite"),
+        ({"binning_x": 2}, "binning_x must be 0 or 1, got 2"),
+    ],
+)
+def test_bad_calibrations_are_refused(change, words):
+    info = conversions.camera_info(CAMERA, Header())
+    for name, value in change.items():
+        setattr(info, name, value)
+    with pytest.raises(ValueError, match=words):
+        conversions.camera_from_info(info, 640, 480)
+
+
+def test_a_region_of_interest_is_refused():
+    info = conversions.camera_info(CAMERA, Header())
+    info.roi.x_offset = 8
+    with pytest.raises(ValueError, match="roi must start at 0, 0, got 8, 0"):
+        conversions.camera_from_info(info, 640, 480)
+
+
+def test_heatmaps_round_trip():
+    found = detections()
+    message = heatmaps_message()
+    assert list(message.joint_names) == list(COCO17.joints)
+    assert (message.tile_height, message.tile_width) == (64, 48)
+    assert [p.id for p in message.persons] == [0, 1]
+    heatmaps, camera = conversions.heatmaps_from_message(message)
+    assert camera == CAMERA
+    torch.testing.assert_close(heatmaps.visibility, found.visibility)
+    direct = Heatmaps(found.log_density, found.tile_to_image, found.visibility)
+    torch.testing.assert_close(heatmaps.means, direct.means)
+    pixels = found.keypoints
+    torch.testing.assert_close(heatmaps.log_density(pixels[:, None]), direct.log_density(pixels[:, None]))
+
+
+def test_no_person_is_no_error():
+    heatmaps, _ = conversions.heatmaps_from_message(heatmaps_message(0))
+    assert len(heatmaps) == 0
+
+
+def _set(name, index, value):
+    def change(message):
+        getattr(message.persons[1], name)[index] = value
+
+    return change
+
+
+def _cut(name):
+    def change(message):
+        getattr(message.persons[1], name).pop()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_set("log_density", 1000, float("nan")), "log_density holds a value that is not finite at index"),
+        (_set("log_density", 0, float("inf")), "log_density holds a value that is not finite"),
+        (_set("visibility", 3, 1.5), "visibility must lie in 0..1"),
+        (_set("visibility", 3, float("nan")), "visibility holds a value that is not finite"),
+        (_set("tile_to_image", 0, 0.0), "tile_to_image must be invertible"),
+        (_cut("log_density"), r"persons\[1\].log_density must hold 17 x 64 x 48 = 52224 values, got 52223"),
+        (_cut("visibility"), r"persons\[1\].visibility must hold 17 = 17 values, got 16"),
+        (_cut("keypoints"), r"persons\[1\].keypoints must hold 17 x 2 = 34 values, got 33"),
+        (lambda m: m.joint_names.reverse(), "joint_names must be those of COCO17 in order"),
+        (lambda m: setattr(m, "skeleton", "BODY25"), "skeleton must be one of .* got 'BODY25'"),
+        (lambda m: setattr(m, "tile_height", 0), "tile_height and tile_width must be at least 4, got 0 x 48"),
+        (lambda m: setattr(m.camera_info, "k", [0.0] * 9), "camera_info: camera matrix K is all zeros"),
+        (lambda m: setattr(m, "camera_info", CameraInfo()), "camera_info: "),
+    ],
+)
+def test_bad_heatmaps_are_refused(change, words):
+    message = heatmaps_message()
+    change(message)
+    with pytest.raises(ValueError, match=words):
+        conversions.heatmaps_from_message(message)
+
+
+def test_hypotheses_round_trip():
+    post = posterior()
+    source = heatmaps_message()
+    source.persons.append(source.persons[0])
+    message, missing = conversions.hypotheses_message(post, source)
+    assert missing == 0
+    assert (message.skeleton, message.num_hypotheses, message.num_joints) == ("H36M17", 7, 17)
+    back = conversions.posterior_from_message(message)
+    torch.testing.assert_close(back.joints, post.joints)
+    torch.testing.assert_close(back.weights, post.weights)
+    assert back.status.tolist() == post.status.tolist()
+    person = message.persons[2]
+    assert abs(sum(person.weights) - 1) < 1e-5
+    torch.testing.assert_close(torch.tensor(person.mean).reshape(17, 3), post.mean[2])
+    xx, xy, xz, yy, yz, zz = person.covariance[6 * 4 : 6 * 5]
+    expected = post.covariance[2, 4]
+    torch.testing.assert_close(torch.tensor([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]), expected)
+
+
+def test_persons_of_whom_nothing_is_known_are_counted_not_published():
+    post = posterior()
+    post.status[1] = MISSING
+    source = heatmaps_message()
+    source.persons.append(source.persons[0])
+    for p, person in enumerate(source.persons):
+        person.id = min(p, 1) if p < 2 else 0
+    message, missing = conversions.hypotheses_message(post, source)
+    assert missing == 1
+    assert len(message.persons) == 2
+    torch.testing.assert_close(torch.tensor(message.persons[1].mean).reshape(17, 3), post.mean[2])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_set("joints", 5, float("nan")), "joints holds a value that is not finite"),
+        (_set("weights", 0, 5.0), "weights must be non-negative and sum to 1"),
+        (_cut("joints"), r"persons\[1\].joints must hold 7 x 17 x 3 = 357 values, got 356"),
+        (_cut("status"), r"persons\[1\].status must hold 17 = 17 values, got 16"),
+        (lambda m: setattr(m, "num_joints", 3), "num_joints must be 17 for H36M17, got 3"),
+        (lambda m: setattr(m, "num_hypotheses", 0), "num_hypotheses must be at least 1, got 0"),
+        (lambda m: setattr(m, "skeleton", ""), "skeleton must be one of"),
+    ],
+)
+def test_bad_hypotheses_are_refused(change, words):
+    message, _ = conversions.hypotheses_message(posterior(2), heatmaps_message())
+    change(message)
+    with pytest.raises(ValueError, match=words):
+        conversions.posterior_from_message(message)
+
+
+def test_an_empty_message_is_an_empty_posterior():
+    message = Hypotheses(skeleton="H36M17", num_hypotheses=50, num_joints=17)
+    assert conversions.posterior_from_message(message).joints.shape == (0, 50, 17, 3)
+
+
+def test_skeleton_definition():
+    message = conversions.skeleton_message(H36M17)
+    assert list(message.joint_names) == list(H36M17.joints)
+    assert list(message.parents) == [-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15]
+    assert list(message.side) == [0, 2, 2, 2, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2]

@@ -1,0 +1,198 @@
+"""Parameters, arguments and files of the graph agree with each other."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diffpose_ros import graph, parameters
+from diffpose_ros.calibration import load_calibration
+from diffpose_ros.sources import FrameSource
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_the_generated_files_are_those_in_the_repository():
+    assert (REPOSITORY / "config/estimator.yaml").read_text() == parameters.to_yaml()
+    assert (REPOSITORY / "docs/parameters.md").read_text() == parameters.to_markdown()
+
+
+def test_the_parameter_file_holds_every_default():
+    data = yaml.safe_load(parameters.to_yaml())
+    assert set(data) == {"/**/camera_node", "/**/detector_node", "/**/diffusion_node", "/**/marker_node"}
+    for kind in parameters.ALL:
+        assert data[f"/**/{kind.node}"]["ros__parameters"] == {f.name: f.default for f in fields(kind)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "words"),
+    [
+        (parameters.DiffusionParameters, {"num_hypotheses": 0}, "num_hypotheses must lie in 1..10000, got 0"),
+        (parameters.DiffusionParameters, {"guidance": "magic"}, "guidance must be one of .* got 'magic'"),
+        (parameters.DetectorParameters, {"min_score": float("nan")}, "min_score must lie in"),
+        (parameters.DetectorParameters, {"image_reliability": "fast"}, "image_reliability must be one of"),
+        (parameters.CameraParameters, {"rate_hz": 0.0}, "rate_hz must lie in"),
+        (parameters.MarkerParameters, {"lifetime_s": -1.0}, "lifetime_s must lie in"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(kind, values, words):
+    with pytest.raises(ValueError, match=words):
+        kind(**values)
+
+
+def entries(**values):
+    return {e.executable: e for e in graph.nodes(values, REPOSITORY)}
+
+
+def test_the_camera_runs_only_with_a_source():
+    assert set(entries()) == {"detector_node", "diffusion_node", "marker_node"}
+    assert set(entries(source="/dev/video0")) == {"detector_node", "diffusion_node", "marker_node", "camera_node"}
+
+
+def test_arguments_reach_the_nodes_they_are_for():
+    table = entries(num_hypotheses="20", device="cpu", use_sim_time="true", source="0")
+    assert table["diffusion_node"].parameters == {"use_sim_time": True, "device": "cpu", "num_hypotheses": 20}
+    assert table["detector_node"].parameters == {"use_sim_time": True, "device": "cpu"}
+    assert table["marker_node"].parameters == {"use_sim_time": True}
+    assert table["camera_node"].parameters == {"use_sim_time": True, "source": "0"}
+
+
+def test_topics_are_remapped_for_publisher_and_subscriber_alike():
+    table = entries(image_topic="/cam/image", camera_info_topic="/cam/info", source="0")
+    expected = (("image_raw", "/cam/image"), ("camera_info", "/cam/info"))
+    assert table["detector_node"].remaps == table["camera_node"].remaps == expected
+
+
+def test_ros_arguments():
+    entry = entries(namespace="robot1", num_hypotheses="7", log_level="debug")["diffusion_node"]
+    text = " ".join(entry.ros_arguments())
+    assert text.startswith("--ros-args --log-level debug --params-file ")
+    assert "-r __ns:=/robot1" in text
+    assert "-p num_hypotheses:=7" in text
+    assert "-p use_sim_time:=false" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"hypotheses": "5"}, "there is no argument 'hypotheses'"),
+        ({"num_hypotheses": "many"}, "num_hypotheses must be a positive number, got 'many'"),
+        ({"rviz": "yes"}, "rviz must be one of true, false, got 'yes'"),
+        ({"log_level": "loud"}, "log_level must be one of"),
+        ({"params_file": "nowhere.yaml"}, "params_file: there is no file nowhere.yaml"),
+    ],
+)
+def test_bad_arguments_are_refused(values, words):
+    with pytest.raises(ValueError, match=words):
+        graph.nodes(values, REPOSITORY)
+
+
+def test_what_the_user_has_set_in_the_environment_is_left_alone():
+    added = graph.environment(REPOSITORY, {"FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"})
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in added
+    assert Path(added["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
+
+
+def test_the_rviz_file_shows_the_topics_that_are_published():
+    displays = yaml.safe_load((REPOSITORY / "rviz/estimator.rviz").read_text())["Visualization Manager"]["Displays"]
+    topics = {d["Class"]: d["Topic"]["Value"] for d in displays if "Topic" in d}
+    assert topics["rviz_default_plugins/MarkerArray"] == "human_pose3d/markers"
+    assert topics["rviz_default_plugins/Image"] == "image_raw"
+    assert "rviz_default_plugins/TF" in [d["Class"] for d in displays]
+
+
+CALIBRATION = """
+image_width: 640
+image_height: 480
+camera_name: head
+camera_matrix: {rows: 3, cols: 3, data: [500.0, 0.0, 320.0, 0.0, 505.0, 240.0, 0.0, 0.0, 1.0]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [0.1, -0.2, 0.001, 0.002, 0.0]}
+rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}
+"""
+
+
+def test_calibration_file(tmp_path):
+    path = tmp_path / "head.yaml"
+    path.write_text(CALIBRATION)
+    camera = load_calibration(path)
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (500.0, 505.0, 320.0, 240.0)
+    assert camera.distortion == (0.1, -0.2, 0.001, 0.002, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("camera_matrix", "kamera_matrix", "camera_matrix is missing"),
+        ("500.0, 0.0", "500.0", "camera_matrix must hold 9 numbers, got 8"),
+        ("500.0", "much", "could not convert string to float: 'much'"),
+        ("500.0", "-500.0", "fx must be positive"),
+        ("plumb_bob", "fancy", "distortion model must be one of"),
+        ("image_width: 640", "image_width: [", "is not YAML"),
+    ],
+)
+def test_bad_calibration_files_are_refused(tmp_path, old, new, words):
+    path = tmp_path / "head.yaml"
+    path.write_text(CALIBRATION.replace(old, new))
+    with pytest.raises(ValueError, match=words):
+        load_calibration(path)
+
+
+def write_image(path, grey):
+    import cv2
+    import numpy as np
+
+    cv2.imwrite(str(path), np.full((8, 10, 3), grey, np.uint8))
+
+
+def test_a_folder_is_read_in_order_and_a_broken_file_is_named(tmp_path):
+    write_image(tmp_path / "a.png", 10)
+    (tmp_path / "b.png").write_bytes(b"not an image")
+    write_image(tmp_path / "c.png", 30)
+    source = FrameSource(str(tmp_path), 2, loop=False)
+    assert [source.read()[0, 0, 0] for _ in range(2)] == [10, 10]
+    with pytest.raises(ValueError, match=r"b\.png cannot be read"):
+        source.read()
+    assert [source.read()[0, 0, 0] for _ in range(2)] == [30, 30]
+    assert source.read() is None
+    assert source.read() is None
+
+
+def test_still_images_begin_again(tmp_path):
+    write_image(tmp_path / "a.png", 10)
+    write_image(tmp_path / "b.png", 20)
+    source = FrameSource(str(tmp_path), 1, loop=True)
+    assert [int(source.read()[0, 0, 0]) for _ in range(5)] == [10, 20, 10, 20, 10]
+
+
+def test_a_video_is_read_to_its_end_and_again(tmp_path):
+    import cv2
+    import numpy as np
+
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for grey in (0, 100, 200):
+        writer.write(np.full((48, 64, 3), grey, np.uint8))
+    writer.release()
+    once = FrameSource(str(path), 1, loop=False)
+    shades = [int(once.read().mean().round()) for _ in range(3)]
+    np.testing.assert_allclose(shades, [0, 100, 200], atol=3)
+    assert once.read() is None
+    again = FrameSource(str(path), 1, loop=True)
+    shades = [int(again.read().mean().round()) for _ in range(5)]
+    np.testing.assert_allclose(shades, [0, 100, 200, 0, 100], atol=3)
+
+
+@pytest.mark.parametrize("name", ["", "missing.jpg", "missing.mp4", "."])
+def test_bad_sources_are_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="parameter source"):
+        FrameSource(name, 1, loop=False)
+
+
+def test_a_file_that_is_no_video_is_refused(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="neither an image nor a video"):
+        FrameSource(str(path), 1, loop=False)
