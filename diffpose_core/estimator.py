@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffpose_core import sampler as sampling
 from diffpose_core.camera import Camera
+from diffpose_core.device import checked_device
 from diffpose_core.heatmap import Heatmaps
 from diffpose_core.likelihood import HeatmapLikelihood, KnownJoints, Likelihood
 from diffpose_core.observation import MISSING
@@ -30,11 +31,7 @@ class PoseEstimator:
     def __init__(
         self, prior: PosePrior, device: str | torch.device = "cpu", sampler: SamplerConfig | None = None
     ) -> None:
-        self.device = torch.device(device)
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                f"device {str(device)!r} was asked for, but torch {torch.__version__} finds no CUDA device"
-            )
+        self.device = checked_device(device)
         self.prior = prior.to(self.device)
         self.sampler = sampler or SamplerConfig()
 

@@ -267,13 +267,13 @@ class Heatmaps:
         linear = tile_to_image[:, :, :2]
         cell = torch.linalg.det(linear).abs()
         density = log_density.exp() * cell[:, None, None, None]
-        floor = density.flatten(2).quantile(0.2, dim=-1).clamp_max(1.0 / (height * width))
+        floor = density.flatten(2).kthvalue(1 + height * width // 5, dim=-1).values.clamp_max(1.0 / (height * width))
         self.outlier = (floor * height * width).clamp(1e-4, 1 - 1e-4)
         peaked = (density - floor[..., None, None]).clamp_min(0)
         mass = peaked.flatten(2).sum(-1)
         is_peak = (F.max_pool2d(peaked, 5, 1, 2) == peaked) & (peaked > 0.02 * peaked.amax((2, 3), keepdim=True))
         score, where = torch.where(is_peak, peaked, -1.0).flatten(2).topk(MAX_MODES, -1)
-        grid = _grid(tile_to_image, height, width).reshape(persons, 1, -1, 2)
+        grid = _grid(tile_to_image, height, width).reshape(persons, 1, height * width, 2)
         means = grid.expand(-1, joints, -1, -1).gather(2, where[..., None].expand(-1, -1, -1, 2))
         alive = (score > 0).float()
         alive[..., 0] = 1

@@ -143,7 +143,7 @@ def draw_hypotheses_3d(
             _draw_skeleton_3d(axes, mean[p].numpy(), status, skeleton)
             top = mean[p, :, 2].argmax()
             label = (mean[p, top] + torch.tensor([0.0, 0.0, 0.18])).tolist()
-            axes.text(*label, str(p + 1), ha="center", va="center", fontsize=10, fontweight="bold", zorder=9)
+            axes.text(*label, str(p), ha="center", va="center", fontsize=10, fontweight="bold", zorder=9)
         figure.text(0.26 + 0.48 * i, 0.93, name, ha="center", fontsize=11)
     shown = min(MAX_DRAWN, joints.shape[1])
     figure.suptitle(title or f"Mean, {shown} hypotheses per person, and 2σ ellipsoids", fontsize=13, y=0.985)
@@ -254,7 +254,7 @@ def _draw_reprojection(axes: Any, boxes: Tensor, posterior: PosePosterior, camer
                 zorder=5,
             )
         axes.text(
-            float(boxes[p, [0, 2]].mean().clamp(12, camera.width - 12)), float(boxes[p, 1]) - 8, str(p + 1),
+            float(boxes[p, [0, 2]].mean().clamp(12, camera.width - 12)), float(boxes[p, 1]) - 8, str(p),
             ha="center", va="bottom", fontsize=10, fontweight="bold",
             path_effects=[withStroke(linewidth=3, foreground="white")],
         )  # fmt: skip

@@ -15,9 +15,9 @@ from diffpose.msg import Heatmaps
 from diffpose_core.detector import DetectorConfig, YoloPoseDetector
 from diffpose_ros.conversions import camera_from_info, heatmaps_message, image_decoder
 from diffpose_ros.parameters import RELIABILITIES, DetectorParameters
-from diffpose_ros.runtime import NEWEST, WorkerNode, choose_device, run, set_threads
+from diffpose_ros.runtime import RESULTS, WorkerNode, choose_device, run, set_threads
 
-PAIRING_DEPTH = 30
+PAIRING_DEPTH = 10
 """Images or calibrations kept until the one with the same stamp arrives."""
 
 
@@ -38,7 +38,7 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.detector(np.zeros((p.image_size, p.image_size, 3), np.uint8))  # the first run is slow: now, not on a frame
         self._images: OrderedDict[tuple[int, int], Image] = OrderedDict()
         self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
-        self.publisher = self.create_publisher(Heatmaps, "human_pose2d/heatmaps", NEWEST)
+        self.publisher = self.create_publisher(Heatmaps, "human_pose2d/heatmaps", RESULTS)
         reliable = (
             ReliabilityPolicy.RELIABLE if p.image_reliability == RELIABILITIES[1] else ReliabilityPolicy.BEST_EFFORT
         )
@@ -74,8 +74,9 @@ class DetectorNode(WorkerNode[DetectorParameters]):
     def process(self, item: tuple[Image, CameraInfo]) -> Time:
         """Detect and publish."""
         image, info = item
+        pixels = self.decode(image)
         camera_from_info(info, image.width, image.height)  # refused here, before the costly part
-        message = heatmaps_message(self.detector(self.decode(image)), image.header, info)
+        message = heatmaps_message(self.detector(pixels), image.header, info)
         self.publisher.publish(message)
         self.health.count("persons", len(message.persons))
         return image.header.stamp

@@ -13,7 +13,7 @@ from diffpose.msg import Hypotheses, SkeletonDefinition
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePrior, SamplerConfig
 from diffpose_ros.conversions import heatmaps_from_message, hypotheses_message, skeleton_message
 from diffpose_ros.parameters import DiffusionParameters
-from diffpose_ros.runtime import LATCHED, NEWEST, WorkerNode, choose_device, run, set_threads
+from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, run, set_threads
 
 
 class DiffusionNode(WorkerNode[DiffusionParameters]):
@@ -31,10 +31,10 @@ class DiffusionNode(WorkerNode[DiffusionParameters]):
             "guidance": p.guidance, "steps": str(p.steps), "num_hypotheses": str(p.num_hypotheses),
         }  # fmt: skip
         self._warm_up()
-        self.publisher = self.create_publisher(Hypotheses, "human_pose3d/hypotheses", NEWEST)
+        self.publisher = self.create_publisher(Hypotheses, "human_pose3d/hypotheses", RESULTS)
         self.skeleton_publisher = self.create_publisher(SkeletonDefinition, "human_pose3d/skeleton", LATCHED)
         self.skeleton_publisher.publish(skeleton_message(H36M17))
-        self.create_subscription(HeatmapsMessage, "human_pose2d/heatmaps", self.on_heatmaps, NEWEST)
+        self.create_subscription(HeatmapsMessage, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
         self.get_logger().info(f"ready: {self.health.facts}")
 
     def _warm_up(self) -> None:

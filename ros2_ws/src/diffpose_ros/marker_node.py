@@ -12,7 +12,7 @@ from diffpose.msg import Hypotheses
 from diffpose_ros.conversions import posterior_from_message
 from diffpose_ros.markers import MarkerBuilder
 from diffpose_ros.parameters import MarkerParameters
-from diffpose_ros.runtime import NEWEST, WorkerNode, run, set_threads
+from diffpose_ros.runtime import RESULTS, WorkerNode, run, set_threads
 
 
 class MarkerNode(WorkerNode[MarkerParameters]):
@@ -23,8 +23,8 @@ class MarkerNode(WorkerNode[MarkerParameters]):
         set_threads(1)
         p = self.parameters
         self.build = MarkerBuilder(p.max_skeletons, p.ellipsoid_sigmas, p.lifetime_s)
-        self.publisher = self.create_publisher(MarkerArray, "human_pose3d/markers", NEWEST)
-        self.create_subscription(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, NEWEST)
+        self.publisher = self.create_publisher(MarkerArray, "human_pose3d/markers", RESULTS)
+        self.create_subscription(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, RESULTS)
         self.get_logger().info("ready")
 
     def on_hypotheses(self, message: Hypotheses) -> None:

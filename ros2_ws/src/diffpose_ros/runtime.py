@@ -25,8 +25,8 @@ STOP_POLL_S = 0.2
 P = TypeVar("P", bound=Parameters)
 T = TypeVar("T")
 
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Results: reliable, and only the newest is of interest."""
+RESULTS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+"""Deep enough that the middleware does not drop in silence what the node would drop and count."""
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
