@@ -2,6 +2,9 @@
 
     python training/train.py --data mocap_free.npz --out runs/prior
 
+Killed at any moment, the same command goes on from the last saved state and
+ends with the same weights, bit for bit, on the same machine and thread count.
+
 Loss and noise distribution: Karras et al. (2206.00364), eq. 2 and table 1.
 """
 
@@ -11,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,8 +70,50 @@ def pose_weights(data: MocapSet, config: TrainConfig) -> Tensor:
     _, inverse, count = torch.unique(data.subject, return_inverse=True, return_counts=True)
     weight = (count.double() ** (config.subject_temper - 1))[inverse]
     daz = torch.tensor(["daz" in s for s in data.source])
+    if config.daz_weight != 1 and not daz.any():
+        print("note: daz_weight has no effect, no source of the data file is named so", file=sys.stderr)
     weight[daz] *= config.daz_weight
     return weight / weight.sum()
+
+
+def load_splits(path: Path) -> tuple[MocapSet, MocapSet]:
+    """Read the training and the validation poses.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is unusable, a split is empty, or a subject is in both.
+    """
+    sets = load_mocap(path, "train"), load_mocap(path, "validation")
+    for name, data in zip(("train", "validation"), sets, strict=True):
+        if len(data) == 0:
+            raise ValueError(f"{path}: split {name!r} holds no poses")
+    shared = sorted(set(sets[0].subject.tolist()) & set(sets[1].subject.tolist()))
+    if shared:
+        raise ValueError(f"{path}: subjects {shared} are in split 'train' and in split 'validation'")
+    return sets
+
+
+def describe(train_set: MocapSet, validation_set: MocapSet, shape: DenoiserConfig) -> str:
+    """Say what would be trained, on how much."""
+    lines = [
+        f"{name}: {len(data):,} poses of subjects {' '.join(map(str, data.subject.unique().tolist()))}"
+        for name, data in (("train", train_set), ("validation", validation_set))
+    ]
+    parameters = sum(p.numel() for p in Denoiser(shape).parameters())
+    held = len(held_out(validation_set))
+    return "\n".join([*lines, f"held-out error over {held:,} of them", f"network: {parameters:,} parameters"])
+
+
+def held_out(validation_set: MocapSet) -> Tensor:
+    """Return every n-th validation pose, about 2000 of them."""
+    return validation_set.joints[:: max(1, len(validation_set) // 2000)]
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(text)
+    os.replace(temporary, path)
 
 
 @torch.no_grad()
@@ -84,7 +130,15 @@ def validation_errors(model: Denoiser, poses: Tensor, seed: int) -> dict[str, fl
     return result
 
 
-def save_state(path: Path, model: Denoiser, ema: Denoiser, optimizer: torch.optim.Optimizer, generators: dict[str, torch.Generator], step: int, log: list[dict[str, float]]) -> None:
+def save_state(
+    path: Path,
+    model: Denoiser,
+    ema: Denoiser,
+    optimizer: torch.optim.Optimizer,
+    generators: dict[str, torch.Generator],
+    step: int,
+    log: list[dict[str, float]],
+) -> None:
     """Write the resumable state as safetensors, atomically."""
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in ema.state_dict().items()}
@@ -92,11 +146,21 @@ def save_state(path: Path, model: Denoiser, ema: Denoiser, optimizer: torch.opti
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     tensors |= {f"generator.{k}": g.get_state() for k, g in generators.items()}
     temporary = path.with_suffix(".partial")
-    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, temporary, {"step": str(step), "log": json.dumps(log)})
+    save_file(
+        {k: v.contiguous().clone() for k, v in tensors.items()},
+        temporary,
+        {"step": str(step), "log": json.dumps(log)},
+    )
     os.replace(temporary, path)
 
 
-def load_state(path: Path, model: Denoiser, ema: Denoiser, optimizer: torch.optim.Optimizer, generators: dict[str, torch.Generator]) -> tuple[int, list[dict[str, float]]]:
+def load_state(
+    path: Path,
+    model: Denoiser,
+    ema: Denoiser,
+    optimizer: torch.optim.Optimizer,
+    generators: dict[str, torch.Generator],
+) -> tuple[int, list[dict[str, float]]]:
     """Restore what :func:`save_state` wrote; return the step and the log so far."""
     with safe_open(path, "pt") as file:
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - not a dict
@@ -123,40 +187,67 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / config.steps)))
 
 
-def train(data_path: Path, out: Path, config: TrainConfig, augmentation: AugmentConfig, shape: DenoiserConfig, device: torch.device) -> Path:
-    """Train (or go on training) in ``out`` and return the path of the exported checkpoint."""
-    out.mkdir(parents=True, exist_ok=True)
-    settings = {"train": asdict(config), "augment": asdict(augmentation), "denoiser": asdict(shape), "data": data_path.name}
+def train(
+    data_path: Path,
+    out: Path,
+    config: TrainConfig,
+    augmentation: AugmentConfig,
+    shape: DenoiserConfig,
+    device: torch.device,
+) -> Path:
+    """Train (or go on training) in ``out`` and return the path of the exported checkpoint.
+
+    Raises:
+        FileNotFoundError: no data file.
+        ValueError: unusable data, or ``out`` holds a run with other settings.
+    """
+    train_set, validation_set = load_splits(data_path)  # before anything is written
+    settings = {
+        "train": asdict(config),
+        "augment": asdict(augmentation),
+        "denoiser": asdict(shape),
+        "data": data_path.name,
+    }
     settings_path = out / "config.json"
     if settings_path.exists() and json.loads(settings_path.read_text()) != settings:
         raise ValueError(f"{out} holds a run with other settings; choose another --out or the same settings")
-    settings_path.write_text(json.dumps(settings, indent=2) + "\n")
+    out.mkdir(parents=True, exist_ok=True)
+    replace_text(settings_path, json.dumps(settings, indent=2) + "\n")
 
     torch.manual_seed(config.seed)
-    train_set, validation_set = load_mocap(data_path, "train"), load_mocap(data_path, "validation")
     world = train_set.joints.to(device)
     weights = pose_weights(train_set, config).to(device)
-    held = augment(validation_set.joints[:: max(1, len(validation_set) // 2000)].to(device), augmentation, torch.Generator(device).manual_seed(1))
+    held = augment(held_out(validation_set).to(device), augmentation, torch.Generator(device).manual_seed(1))
 
     model, ema = Denoiser(shape).to(device), Denoiser(shape).to(device)
     ema.load_state_dict(model.state_dict())
     ema.requires_grad_(False)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay)
-    generators = {"data": torch.Generator(device).manual_seed(config.seed + 1), "noise": torch.Generator(device).manual_seed(config.seed + 2)}
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+    )
+    generators = {
+        "data": torch.Generator(device).manual_seed(config.seed + 1),
+        "noise": torch.Generator(device).manual_seed(config.seed + 2),
+    }
     state_path = out / "state.safetensors"
-    step, log = 0, []
+    step = 0
+    log: list[dict[str, float]] = []
     if state_path.exists():
         step, log = load_state(state_path, model, ema, optimizer, generators)
         print(f"resumed at step {step}", flush=True)
 
     started, first = time.monotonic(), step
+    before_s = log[-1].get("elapsed_s", 0.0) if log else 0.0
     running = 0.0
     while step < config.steps:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)
         index = torch.multinomial(weights, config.batch, replacement=True, generator=generators["data"])
         x0 = augment(world[index], augmentation, generators["data"]).flatten(1) / shape.unit_m
-        sigma = torch.exp(torch.randn(config.batch, generator=generators["noise"], device=device) * config.log_sigma_sd + config.log_sigma_mean)
+        sigma = torch.exp(
+            torch.randn(config.batch, generator=generators["noise"], device=device) * config.log_sigma_sd
+            + config.log_sigma_mean
+        )
         noisy = x0 + sigma[:, None] * torch.randn(x0.shape, generator=generators["noise"], device=device)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             denoised = model(noisy, sigma)
@@ -172,32 +263,41 @@ def train(data_path: Path, out: Path, config: TrainConfig, augmentation: Augment
         step += 1
         running += float(loss.detach())
         if step % config.save_every == 0 or step == config.steps:
-            rate = (step - first) * config.batch / (time.monotonic() - started)
+            elapsed_s = time.monotonic() - started
+            rate = (step - first) * config.batch / elapsed_s
             errors = validation_errors(ema, held, 2)
-            log.append({"step": step, "loss": running / config.save_every, **{f"rmse_mm@{k}": v for k, v in errors.items()}})
+            since = step - (int(log[-1]["step"]) if log else 0)
+            entry = {"step": step, "loss": running / since, "elapsed_s": before_s + elapsed_s}
+            log.append(entry | {f"rmse_mm@{k}": v for k, v in errors.items()})
             running = 0.0
             eta_min = (config.steps - step) * config.batch / rate / 60
-            print(f"step {step}/{config.steps}  loss {log[-1]['loss']:.4f}  {rate:,.0f} poses/s  left {eta_min:.1f} min  held-out rmse mm "
-                  + "  ".join(f"{k}: {v:.1f}" for k, v in errors.items()), flush=True)  # fmt: skip
+            progress = f"step {step}/{config.steps}  loss {entry['loss']:.4f}  {rate:,.0f} poses/s"
+            millimetres = "  ".join(f"{k}: {v:.1f}" for k, v in errors.items())
+            print(f"{progress}  left {eta_min:.1f} min  held-out rmse mm {millimetres}", flush=True)
             save_state(state_path, model, ema, optimizer, generators, step, log)
-    (out / "log.json").write_text(json.dumps(log, indent=1) + "\n")
+    replace_text(out / "log.json", json.dumps(log, indent=1) + "\n")
 
-    covariance_sigmas, covariances = posterior_covariances(ema.cpu(), validation_set.joints, AugmentConfig(definition_prob=1.0), seed=3)
+    covariance_sigmas, covariances = posterior_covariances(
+        ema.cpu(), validation_set.joints, AugmentConfig(definition_prob=1.0), seed=3
+    )
     note = (
         "Trained on CMU Graphics Lab Motion Capture Database poses (mocap.cs.cmu.edu; funding NSF EIA-0196217) and "
         "FAIR AnimatedDrawings motions (MIT). Posterior covariances C(sigma) from the validation subjects."
     )
     checkpoint = out / "prior.safetensors"
-    save_checkpoint(checkpoint, ema.cpu(), covariance_sigmas, covariances, note, settings)
+    partial = checkpoint.with_suffix(".partial")
+    save_checkpoint(partial, ema.cpu(), covariance_sigmas, covariances, note, settings)
+    os.replace(partial, checkpoint)
     print(f"wrote {checkpoint} ({checkpoint.stat().st_size / 1e6:.1f} MB)")
     return checkpoint
 
 
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    summary = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=summary)
     parser.add_argument("--data", type=Path, required=True, help="prepared motion data (.npz)")
-    parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run there goes on")
+    parser.add_argument("--out", type=Path, default=Path("runs/prior"), help="run folder; goes on if cut off")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--steps", type=int, default=TrainConfig.steps)
     parser.add_argument("--batch", type=int, default=TrainConfig.batch)
@@ -205,12 +305,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=TrainConfig.seed)
     parser.add_argument("--width", type=int, default=DenoiserConfig.width)
     parser.add_argument("--definition-prob", type=float, default=AugmentConfig.definition_prob)
+    parser.add_argument("--dry-run", action="store_true", help="check the data, say what it holds, stop")
     args = parser.parse_args()
-    train(
-        args.data, args.out,
-        TrainConfig(steps=args.steps, batch=args.batch, save_every=args.save_every, seed=args.seed),
-        AugmentConfig(definition_prob=args.definition_prob), DenoiserConfig(width=args.width), torch.device(args.device),
-    )  # fmt: skip
+    config = TrainConfig(steps=args.steps, batch=args.batch, save_every=args.save_every, seed=args.seed)
+    augmentation = AugmentConfig(definition_prob=args.definition_prob)
+    shape = DenoiserConfig(width=args.width)
+    try:
+        if args.dry_run:
+            print(describe(*load_splits(args.data), shape))
+        else:
+            train(args.data, args.out, config, augmentation, shape, torch.device(args.device))
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"train.py: {error}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""Training as a user runs it: a process, killed and resumed, or refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from diffpose_core import H36M17, PosePrior
+
+SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
+STEPS, SAVE_EVERY = 60, 5
+UPRIGHT = {
+    "Pelvis": (0, 0, 1), "RHip": (-0.1, 0, 1), "RKnee": (-0.1, 0.05, 0.55), "RAnkle": (-0.1, 0, 0.1),
+    "LHip": (0.1, 0, 1), "LKnee": (0.1, 0.05, 0.55), "LAnkle": (0.1, 0, 0.1), "Spine": (0, 0, 1.25),
+    "Thorax": (0, 0, 1.5), "Nose": (0, 0.1, 1.62), "HeadTop": (0, 0, 1.75), "LShoulder": (0.18, 0, 1.45),
+    "LElbow": (0.3, 0, 1.2), "LWrist": (0.35, 0.1, 1), "RShoulder": (-0.18, 0, 1.45),
+    "RElbow": (-0.3, 0, 1.2), "RWrist": (-0.35, 0.1, 1),
+}  # fmt: skip
+
+
+def write_motion(path: Path, **replaced: np.ndarray | None) -> Path:
+    """A person near standing, 96 poses for training and 48 of others; None leaves a key out."""
+    n = 144
+    rest = np.array([UPRIGHT[name] for name in H36M17.joints], dtype=np.float32)
+    noise = np.random.default_rng(0).normal(scale=0.03, size=(n, *rest.shape)).astype(np.float32)
+    arrays: dict[str, np.ndarray | None] = {
+        "joints": rest + noise,
+        "joint_names": np.array(H36M17.joints),
+        "subject": np.repeat([1, 2, 3], n // 3),
+        "source": np.repeat(["own", "daz", "own"], n // 3),
+        "split": np.repeat([0, 0, 1], n // 3),
+        **replaced,
+    }
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return path
+
+
+def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(SCRIPT), "--data", str(data), "--out", str(out), *more]
+    command += ["--steps", str(STEPS), "--save-every", str(SAVE_EVERY), "--batch", "32", "--width", "32"]
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    data = write_motion(tmp_path / "motion.npz")
+    status, _, err = finish(start(data, tmp_path / "whole"))
+    assert status == 0, err
+
+    cut = tmp_path / "cut"
+    victim = start(data, cut)
+    assert victim.stdout is not None
+    for line in victim.stdout:
+        if line.startswith(f"step {STEPS // 3}/"):
+            break
+    victim.send_signal(signal.SIGKILL)
+    status, _, err = finish(victim)
+    assert status == -signal.SIGKILL, err
+    assert (cut / "state.safetensors").is_file()
+    assert not (cut / "prior.safetensors").exists()
+
+    (cut / "state.partial").write_bytes(b"cut off while writing")
+    status, out, err = finish(start(data, cut))
+    assert status == 0, err
+    resumed_at = int(out.split("resumed at step ")[1].split()[0])
+    assert STEPS // 3 - SAVE_EVERY <= resumed_at < STEPS
+
+    whole, again = (load_file(tmp_path / run / "prior.safetensors") for run in ("whole", "cut"))
+    assert whole.keys() == again.keys()
+    different = [name for name, tensor in whole.items() if not torch.equal(tensor, again[name])]
+    assert different == []
+    assert any(tensor.abs().max() > 0 for name, tensor in whole.items() if name.endswith("project.weight"))
+
+    logs = [json.loads((tmp_path / run / "log.json").read_text()) for run in ("whole", "cut")]
+    for entry in (*logs[0], *logs[1]):
+        assert entry.pop("elapsed_s") > 0
+    assert logs[0] == logs[1]
+    assert [entry["step"] for entry in logs[0]] == list(range(SAVE_EVERY, STEPS + 1, SAVE_EVERY))
+
+    prior = PosePrior.from_pretrained(cut / "prior.safetensors")
+    assert torch.isfinite(prior.sample(2, torch.Generator().manual_seed(0), steps=2)).all()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "named"),
+    [
+        pytest.param(None, ["absent.npz"], id="no data file"),
+        pytest.param({"subject": None}, ["motion.npz", "'subject'"], id="a key is missing"),
+        pytest.param({"split": np.repeat([0, 2], 72)}, ["motion.npz", "'validation'"], id="an empty split"),
+        pytest.param({"split": np.arange(144) % 2}, ["motion.npz", "[1, 2, 3]"], id="a shared subject"),
+    ],
+)
+def test_unusable_data_is_refused_by_name_and_nothing_is_written(
+    tmp_path: Path, replaced: dict[str, np.ndarray | None] | None, named: list[str]
+) -> None:
+    data = tmp_path / "absent.npz"
+    if replaced is not None:
+        data = write_motion(tmp_path / "motion.npz", **replaced)
+    status, _, err = finish(start(data, tmp_path / "run"))
+    assert status not in (0, -signal.SIGKILL)
+    assert "Traceback" not in err
+    assert all(name in err for name in named), err
+    assert not (tmp_path / "run").exists()
