@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 from diffpose_core import H36M17, PosePrior
 
 SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
-STEPS, SAVE_EVERY = 60, 5
+STEPS, SAVE_EVERY, KILLED_AT = 40, 5, 10
 UPRIGHT = {
     "Pelvis": (0, 0, 1), "RHip": (-0.1, 0, 1), "RKnee": (-0.1, 0.05, 0.55), "RAnkle": (-0.1, 0, 0.1),
     "LHip": (0.1, 0, 1), "LKnee": (0.1, 0.05, 0.55), "LAnkle": (0.1, 0, 0.1), "Spine": (0, 0, 1.25),
@@ -66,7 +67,7 @@ def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -
     victim = start(data, cut)
     assert victim.stdout is not None
     for line in victim.stdout:
-        if line.startswith(f"step {STEPS // 3}/"):
+        if line.startswith(f"step {KILLED_AT}/"):
             break
     victim.send_signal(signal.SIGKILL)
     status, _, err = finish(victim)
@@ -78,7 +79,7 @@ def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -
     status, out, err = finish(start(data, cut))
     assert status == 0, err
     resumed_at = int(out.split("resumed at step ")[1].split()[0])
-    assert STEPS // 3 - SAVE_EVERY <= resumed_at < STEPS
+    assert KILLED_AT - SAVE_EVERY <= resumed_at < STEPS
 
     whole, again = (load_file(tmp_path / run / "prior.safetensors") for run in ("whole", "cut"))
     assert whole.keys() == again.keys()
@@ -116,3 +117,25 @@ def test_unusable_data_is_refused_by_name_and_nothing_is_written(
     assert "Traceback" not in err
     assert all(name in err for name in named), err
     assert not (tmp_path / "run").exists()
+
+
+def test_curves_are_drawn_and_carry_their_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    plot_log = importlib.import_module("plot_log")
+    log = [{"step": s, "loss": 1 / s, "rmse_mm@0.1": 30 + 10 / s, "rmse_mm@1": 90 + s} for s in (1, 2, 3)]
+    (tmp_path / "log.json").write_text(json.dumps(log))
+    picture = tmp_path / "curves.png"
+    monkeypatch.setattr(sys, "argv", ["plot_log.py", str(tmp_path / "log.json"), "--out", str(picture)])
+    plot_log.main()
+    assert picture.stat().st_size < 200_000
+    assert plot_log.read_log(picture) == log
+    assert "| σ = 1 (280 mm) | 93.00 | 91.00 | 1 |" in plot_log.table(log, 0.28)
+    with pytest.raises(ValueError, match=r"other\.json holds no training log"):
+        plot_log.read_log(write_text(tmp_path / "other.json", '{"train": {}}'))
+    with pytest.raises(FileNotFoundError, match=r"absent\.json"):
+        plot_log.read_log(tmp_path / "absent.json")
+
+
+def write_text(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
