@@ -93,15 +93,24 @@ def load_splits(path: Path) -> tuple[MocapSet, MocapSet]:
     return sets
 
 
-def describe(train_set: MocapSet, validation_set: MocapSet, shape: DenoiserConfig) -> str:
+def describe(
+    train_set: MocapSet,
+    validation_set: MocapSet,
+    config: TrainConfig,
+    shape: DenoiserConfig,
+) -> str:
     """Say what would be trained, on how much."""
     lines = [
         f"{name}: {len(data):,} poses of subjects {' '.join(map(str, data.subject.unique().tolist()))}"
         for name, data in (("train", train_set), ("validation", validation_set))
     ]
     parameters = sum(p.numel() for p in Denoiser(shape).parameters())
-    held = len(held_out(validation_set))
-    return "\n".join([*lines, f"held-out error over {held:,} of them", f"network: {parameters:,} parameters"])
+    lines.append(f"held-out error over {len(held_out(validation_set)):,} of them")
+    share: dict[str, float] = {}
+    for source, weight in zip(train_set.source, pose_weights(train_set, config).tolist(), strict=True):
+        share[source] = share.get(source, 0.0) + weight
+    lines.append("drawn by source: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in sorted(share.items())))
+    return "\n".join([*lines, f"network: {parameters:,} parameters"])
 
 
 def held_out(validation_set: MocapSet) -> Tensor:
@@ -312,7 +321,7 @@ def main() -> None:
     shape = DenoiserConfig(width=args.width)
     try:
         if args.dry_run:
-            print(describe(*load_splits(args.data), shape))
+            print(describe(*load_splits(args.data), config, shape))
         else:
             train(args.data, args.out, config, augmentation, shape, torch.device(args.device))
     except (FileNotFoundError, ValueError) as error:

@@ -103,7 +103,6 @@ def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -
         pytest.param(None, ["absent.npz"], id="no data file"),
         pytest.param({"subject": None}, ["motion.npz", "'subject'"], id="a key is missing"),
         pytest.param({"split": np.repeat([0, 2], 72)}, ["motion.npz", "'validation'"], id="an empty split"),
-        pytest.param({"split": np.arange(144) % 2}, ["motion.npz", "[1, 2, 3]"], id="a shared subject"),
     ],
 )
 def test_unusable_data_is_refused_by_name_and_nothing_is_written(
@@ -117,6 +116,13 @@ def test_unusable_data_is_refused_by_name_and_nothing_is_written(
     assert "Traceback" not in err
     assert all(name in err for name in named), err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_subject_in_both_splits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    data = write_motion(tmp_path / "motion.npz", split=np.arange(144) % 2)
+    with pytest.raises(ValueError, match=r"motion\.npz: subjects \[1, 2, 3\] are in split 'train' and"):
+        importlib.import_module("train").load_splits(data)
 
 
 def test_curves_are_drawn_and_carry_their_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
