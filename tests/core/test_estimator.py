@@ -151,7 +151,7 @@ def test_bad_arguments_are_named(prior, people):
 def test_no_silent_fallback_to_the_cpu(prior):
     if torch.cuda.is_available():
         pytest.skip("a CUDA device is present, so asking for one is answered")
-    with pytest.raises(ValueError, match="no CUDA device"):
+    with pytest.raises(ValueError, match="no CUDA here"):
         PoseEstimator(prior, device="cuda")
 
 
