@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -135,7 +136,7 @@ def set_threads(num_threads: int) -> int:
 
 
 def run(create: Callable[[], Node]) -> int:
-    """Run a node until it is told to stop; return the exit status (1 if it could not start)."""
+    """Run a node until it is told to stop; return the exit status; leaves the process with 1 if it cannot start."""
     # rclpy's own handlers close the context at once, under the worker's hands.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
@@ -145,8 +146,9 @@ def run(create: Callable[[], Node]) -> int:
         node = create()
     except (ValueError, OSError, ImportError) as error:
         rclpy.logging.get_logger("diffpose").fatal(f"cannot start: {error}")
-        rclpy.shutdown()
-        return 1
+        sys.stdout.flush()
+        # The half-made node's threads still run; tearing the interpreter down under them can crash it.
+        os._exit(1)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not stop.is_set():
