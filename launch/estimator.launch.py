@@ -24,15 +24,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     actions: list[LaunchDescriptionEntity] = [
         SetEnvironmentVariable(name, value) for name, value in environment(share, os.environ).items()
     ]
-    for entry in nodes(values, share):
-        actions.append(
-            Node(
-                package=PACKAGE, executable=entry.executable, namespace=entry.namespace, output="screen",
-                parameters=[entry.params_file, entry.parameters], remappings=entry.remaps,
-                arguments=["--ros-args", "--log-level", entry.log_level],
-            )
-        )  # fmt: skip
-    if values["rviz"] == "true":
+    entries = nodes(values, share)
+    if values["rviz"] == "true":  # first, so that nothing runs yet if RViz is not installed
         frame = ["-f", values["fixed_frame"]] if values["fixed_frame"] else []
         actions.append(
             Node(
@@ -47,6 +40,14 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             actions.append(
                 Node(package="tf2_ros", executable="static_transform_publisher", arguments=[*OPTICAL, *frames])
             )
+    for entry in entries:
+        actions.append(
+            Node(
+                package=PACKAGE, executable=entry.executable, namespace=entry.namespace, output="screen",
+                parameters=[entry.params_file, entry.parameters], remappings=entry.remaps,
+                arguments=["--ros-args", "--log-level", entry.log_level],
+            )
+        )  # fmt: skip
     return actions
 
 

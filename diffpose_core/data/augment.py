@@ -30,13 +30,15 @@ class AugmentConfig:
         bone_sd: length of each of the nine left-right symmetric bone groups.
         definition_prob: fraction of poses whose joint definitions are varied, since data
             sets place hips, shoulders, nose and head top differently.
+        mix_prob: fraction of poses that take the upper body of another pose of the batch.
     """
 
     pitch_sd_deg: float = 12.0
     roll_sd_deg: float = 4.0
     scale_sd: float = 0.03
-    bone_sd: float = 0.07
-    definition_prob: float = 0.5
+    bone_sd: float = 0.05
+    definition_prob: float = 0.0
+    mix_prob: float = 0.0
 
 
 def _uniform(n: int, low: float, high: float, like: Tensor, generator: torch.Generator) -> Tensor:
@@ -122,6 +124,25 @@ def vary_definition(
     return torch.where(which[:, None, None], out, joints)
 
 
+def mix_bodies(joints: Float[Tensor, "n 17 3"], prob: float, generator: torch.Generator) -> Float[Tensor, "n 17 3"]:
+    """Give some poses (z up) the upper body of another pose, turned about the vertical to face as the hips do."""
+    n = len(joints)
+    partner = joints[torch.randperm(n, generator=generator, device=joints.device)]
+
+    def heading(pose: Tensor) -> Tensor:
+        lateral = pose[:, _J("LHip")] - pose[:, _J("RHip")]
+        return torch.atan2(lateral[:, 1], lateral[:, 0])
+
+    angle = heading(joints) - heading(partner)
+    c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    turn = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).reshape(-1, 3, 3)
+    upper = list(range(_J("Spine"), len(H36M17)))
+    mixed = joints.clone()
+    mixed[:, upper] = torch.einsum("nij,nkj->nki", turn, partner - partner[:, :1])[:, upper] + joints[:, :1]
+    which = torch.rand(n, generator=generator, device=joints.device) < prob
+    return torch.where(which[:, None, None], mixed, joints)
+
+
 def augment(
     world: Float[Tensor, "n 17 3"], config: AugmentConfig, generator: torch.Generator
 ) -> Float[Tensor, "n 17 3"]:
@@ -129,6 +150,8 @@ def augment(
     n = len(world)
     joints = world - world[:, :1]
     joints = mirror(joints, torch.rand(n, generator=generator, device=world.device) < 0.5)
+    if config.mix_prob > 0:
+        joints = mix_bodies(joints, config.mix_prob, generator)
     joints = _rescale_bones(joints, config, generator)
     if config.definition_prob > 0:
         joints = vary_definition(joints, config.definition_prob, generator)

@@ -37,7 +37,10 @@ def write_motion(path: Path, **replaced: np.ndarray | None) -> Path:
         "joints": rest + noise,
         "joint_names": np.array(H36M17.joints),
         "subject": np.repeat([1, 2, 3], n // 3),
-        "source": np.repeat(["own", "daz", "own"], n // 3),
+        "source": np.repeat([0, 1, 0], n // 3),
+        "source_names": np.array(["own", "generic"]),
+        "motion": np.repeat([0, 1, 2], n // 3),
+        "motion_names": np.array(["walk", "run", "jump"]),
         "split": np.repeat([0, 0, 1], n // 3),
         **replaced,
     }
@@ -121,8 +124,21 @@ def test_unusable_data_is_refused_by_name_and_nothing_is_written(
 def test_a_subject_in_both_splits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     data = write_motion(tmp_path / "motion.npz", split=np.arange(144) % 2)
+    train = importlib.import_module("train")
     with pytest.raises(ValueError, match=r"motion\.npz: subjects \[1, 2, 3\] are in split 'train' and"):
-        importlib.import_module("train").load_splits(data)
+        train.load_splits(data, train.TrainConfig())
+
+
+def test_excluded_clips_leave_the_training_poses_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    train = importlib.import_module("train")
+    config = train.TrainConfig(exclude_motions=("walk", "jump"))
+    training, validation = train.load_splits(write_motion(tmp_path / "motion.npz"), config)
+    assert set(training.motion) == {"run"}
+    assert set(training.source) == {"generic"}
+    assert len(training.joints) == 48
+    assert training.subject.tolist() == [2] * 48
+    assert set(validation.motion) == {"jump"}
 
 
 def test_curves_are_drawn_and_carry_their_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
