@@ -203,8 +203,9 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
 def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
     """E[x0 | x_s, y] by heatmap gradients through the network: D + s^2 d/dx log p(y | D(x, s)).
 
-    The heatmaps are blurred by the spread of x0 given x_s, so the gradient reaches everywhere early and is
-    sharp late. The kind of guidance of arXiv:2602.03126 and of DPS (Chung et al., 2209.14687, eq. 16).
+    The root is solved for at every step and differentiated through. The heatmaps are blurred by the spread of x0
+    given x_s, so the gradient reaches everywhere early and is sharp late. The kind of guidance of
+    arXiv:2602.03126 and of DPS (Chung et al., 2209.14687, eq. 16).
     """
     prior = posterior.prior
 
@@ -215,9 +216,7 @@ def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
             x = x.detach().requires_grad_(True)
             clean = prior.denoise(x, sigma)
             joints = clean * unit
-            with torch.no_grad():
-                # At the optimum in T the likelihood is flat in T, so no gradient needs to pass through it.
-                _, _, root, _ = posterior.update(joints.detach(), covariance, posterior.config.gauss_newton_passes)
+            root = posterior.locate(joints)
             absolute = joints.unflatten(-1, (-1, 3)) + root[:, :, None]
             logs = torch.stack([y.log_density(absolute, covariance) for y in posterior.likelihoods])
             (gradient,) = torch.autograd.grad(logs.sum(), x)
