@@ -36,8 +36,8 @@ class AugmentConfig:
     pitch_sd_deg: float = 12.0
     roll_sd_deg: float = 4.0
     scale_sd: float = 0.03
-    bone_sd: float = 0.05
-    definition_prob: float = 0.0
+    bone_sd: float = 0.07
+    definition_prob: float = 0.5
     mix_prob: float = 0.0
 
 
