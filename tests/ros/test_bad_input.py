@@ -176,15 +176,21 @@ def test_too_many_inputs_are_dropped_and_every_one_is_accounted_for(nodes, heatm
     def total(name):
         return nodes.count("diffusion_node", name)
 
-    received, processed, dropped = (total(n) for n in ("received", "processed", "dropped"))
+    def at_rest():
+        return total("received") == sum(total(n) for n in ("processed", "dropped", "refused", "failed"))
+
+    def settle():
+        nodes.spin(2.5)  # diagnostics come once a second
+        nodes.wait(at_rest, "every input to be accounted for")
+
+    settle()
+    received, dropped = total("received"), total("dropped")
     for _ in range(15):
         nodes.publish("/human_pose2d/heatmaps", heatmaps)
-    nodes.spin(4.0)
+    settle()
     # A reliable reader that keeps only the newest may skip some before they are received.
-    got = total("received") - received
-    assert 2 <= got <= 15
+    assert 2 <= total("received") - received <= 15
     assert total("dropped") > dropped
-    assert total("processed") - processed + total("dropped") - dropped == got
 
 
 def test_a_checkpoint_that_is_missing(run_once, tmp_path):

@@ -265,7 +265,7 @@ def main() -> int:
         print(f"demo: FAILED: {text}", file=sys.stderr)
     if not wrong:
         say(f"done. Look at {args.out}/bus_overlay.png and bus_3d.png, then summary.json; recording/ opens in Foxglove")
-        say("next: diffpose run source:=/dev/video0, or ros2 launch diffpose estimator.launch.py (see README.md)")
+        say("next: .venv/bin/diffpose run source:=/dev/video0, or ros2 launch diffpose estimator.launch.py (README.md)")
     return 1 if wrong else 0
 
 
