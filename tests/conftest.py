@@ -1,7 +1,12 @@
 """Shapes and types of the library are checked while its tests run."""
 
+import os
 import sys
 from pathlib import Path
+
+# Before torch is imported: two threads that spin on small matrices while another process has one of two cores
+# take ten times as long as one thread does.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from jaxtyping import install_import_hook
 
