@@ -29,7 +29,7 @@ from diffpose_core.prior import Denoiser, DenoiserConfig, save_checkpoint
 from diffpose_core.prior.calibrate import posterior_covariances
 
 # In mocap_free.npz, among the "unknown people" of cmu-expmap-generic-skeleton: the limbs move frame for frame as in
-# 35_30, 16_31, 16_32, 38_02, 39_08, (39), 39_12 and 55_04 of the validation and test subjects.
+# 35_30, 16_31, 16_32, 38_02, 39_08, 39_12 and 55_04 of the validation and test subjects; 43 lies between the 39s.
 CLIPS_OF_HELD_OUT_PEOPLE = (
     "eval_test_walking_19", "eval_train_walking_31", "eval_train_walking_32", "eval_train_walking_36",
     "eval_train_walking_41", "eval_train_walking_43", "eval_train_walking_44", "eval_train_walking_52",
