@@ -3,7 +3,9 @@
 A keypoint is a linear combination of inferred joints plus a Gaussian offset:
 the two skeletons define "the hip" or "the ear" differently, and that
 difference costs certainty. The offsets' standard deviations are judgements
-from anatomy (a head is about 15 cm wide), not fits.
+from anatomy, not fits: a head is about 15 cm wide, and no joint says which way
+it faces, so nose and eyes swing about its axis by most of their distance from
+it while the ears stay near.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ VISIBLE = 0.5
 # COCO keypoint: (weights over H36M17 joints, offset standard deviation in metres).
 # Weights of a keypoint sum to 1, so that a translation of the body moves it likewise.
 _COCO_FROM_H36M: dict[str, tuple[dict[str, float], float]] = {
-    "nose": ({"Nose": 1.0}, 0.05),
-    "left_eye": ({"Nose": 0.8, "HeadTop": 0.2, "LShoulder": 0.09, "RShoulder": -0.09}, 0.05),
-    "right_eye": ({"Nose": 0.8, "HeadTop": 0.2, "LShoulder": -0.09, "RShoulder": 0.09}, 0.05),
-    "left_ear": ({"Nose": 0.7, "HeadTop": 0.3, "LShoulder": 0.2, "RShoulder": -0.2}, 0.05),
-    "right_ear": ({"Nose": 0.7, "HeadTop": 0.3, "LShoulder": -0.2, "RShoulder": 0.2}, 0.05),
+    "nose": ({"Nose": 1.0}, 0.08),
+    "left_eye": ({"Nose": 0.8, "HeadTop": 0.2, "LShoulder": 0.09, "RShoulder": -0.09}, 0.07),
+    "right_eye": ({"Nose": 0.8, "HeadTop": 0.2, "LShoulder": -0.09, "RShoulder": 0.09}, 0.07),
+    "left_ear": ({"Nose": 0.7, "HeadTop": 0.3, "LShoulder": 0.2, "RShoulder": -0.2}, 0.04),
+    "right_ear": ({"Nose": 0.7, "HeadTop": 0.3, "LShoulder": -0.2, "RShoulder": 0.2}, 0.04),
     "left_shoulder": ({"LShoulder": 1.0}, 0.03),
     "right_shoulder": ({"RShoulder": 1.0}, 0.03),
     "left_elbow": ({"LElbow": 1.0}, 0.02),

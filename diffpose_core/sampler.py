@@ -1,15 +1,20 @@
 """Sampling p(x | y): denoiser -> guided denoiser -> loop.
 
 The loop knows nothing of guidance. A guided denoiser turns a noisy pose into
-a clean one that agrees with the observations: either a draw from
-p(x0 | x_s, y) (``kalman``), after which the loop re-noises from scratch, or
-the mean E[x0 | x_s, y] (``gradient``), after which it takes an ancestral step.
+E[x0 | x_s, y], the clean pose that agrees with the observations. With a draw
+from p(x0 | x_s, y) beside it (``kalman``) the loop noises that anew for the
+next level; without (``gradient``) it takes an ancestral step. A level may be
+visited several times. The last level gives its mean: what spread is left
+there is smaller than the network knows poses, and a draw would only shake
+the joints off the poses that people take.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -37,13 +42,16 @@ class SamplerConfig:
         steps: noise levels visited.
         sigma_max: first noise level, units of the scaled pose.
         sigma_min: last noise level, units of the scaled pose.
+        repeats: visits of every noise level but the last one, each noised back from the level below (RePaint, Lugmayr
+            et al., 2201.09865, algorithm 1); mends what guidance alone gets wrong, at the price of as many more steps.
         gauss_newton_passes: linearisations of the camera per noise level.
     """
 
     guidance: str = "kalman"
     steps: int = 25
     sigma_max: float = 3.0
-    sigma_min: float = 0.1
+    sigma_min: float = 0.07
+    repeats: int = 1
     gauss_newton_passes: int = 2
 
     def __post_init__(self) -> None:
@@ -53,6 +61,8 @@ class SamplerConfig:
             raise ValueError(f"steps must lie in 1..1000, got {self.steps}")
         if not 0 < self.sigma_min <= self.sigma_max:
             raise ValueError(f"need 0 < sigma_min <= sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        if not 1 <= self.repeats <= 100:
+            raise ValueError(f"repeats must lie in 1..100, got {self.repeats}")
         if not 1 <= self.gauss_newton_passes <= 10:
             raise ValueError(f"gauss_newton_passes must lie in 1..10, got {self.gauss_newton_passes}")
 
@@ -158,7 +168,16 @@ def _in_front(root: Tensor) -> Tensor:
     return torch.cat([root[..., :2], root[..., 2:].clamp_min(MIN_ROOT_DEPTH_M)], -1)
 
 
-GuidedDenoiser = Callable[[Tensor, float], Tensor]
+class Guided(NamedTuple):
+    """What is known of the clean pose at one noise level, in units of the scaled pose."""
+
+    mean: Float[Tensor, "P S 51"]
+    """E[x0 | x_s, y]."""
+    draw: Float[Tensor, "P S 51"] | None
+    """A draw from p(x0 | x_s, y); None where the guidance gives a mean only."""
+
+
+GuidedDenoiser = Callable[[Tensor, float], Guided]
 
 
 def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
@@ -170,7 +189,7 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
     """
     prior, generator = posterior.prior, posterior.generator
 
-    def guided(x: Tensor, sigma: float) -> Tensor:
+    def guided(x: Tensor, sigma: float) -> Guided:
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             clean = prior.denoise(x, sigma)
@@ -195,23 +214,30 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
         observed = observed + (seen.root_jacobian @ root_error[..., None])[..., 0]
         _, q_draw = gain.solve(-observed, torch.zeros_like(root))
         draw = error + (q_draw[..., None, :] @ seen.jacobian @ covariance)[..., 0, :]
-        return mean + draw / unit
+        return Guided(mean, mean + draw / unit)
 
     return guided
+
+
+def _centred(covariance: Float[Tensor, "51 51"]) -> Float[Tensor, "51 51"]:
+    """Covariance of the joints about their common centre."""
+    blocks = covariance.unflatten(0, (-1, 3)).unflatten(-1, (-1, 3))
+    blocks = blocks - blocks.mean(0, keepdim=True)
+    return (blocks - blocks.mean(2, keepdim=True)).flatten(2, 3).flatten(0, 1)
 
 
 def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
     """E[x0 | x_s, y] by heatmap gradients through the network: D + s^2 d/dx log p(y | D(x, s)).
 
     The root is solved for at every step and differentiated through. The heatmaps are blurred by the spread of x0
-    given x_s, so the gradient reaches everywhere early and is sharp late. The kind of guidance of
-    arXiv:2602.03126 and of DPS (Chung et al., 2209.14687, eq. 16).
+    given x_s, less what moves all joints alike and is the root's to explain, so the gradient reaches everywhere
+    early and is sharp late. The kind of guidance of arXiv:2602.03126 and of DPS (Chung et al., 2209.14687, eq. 16).
     """
     prior = posterior.prior
 
-    def guided(x: Tensor, sigma: float) -> Tensor:
+    def guided(x: Tensor, sigma: float) -> Guided:
         unit = prior.unit_m
-        covariance = unit**2 * prior.covariance(sigma)
+        covariance = unit**2 * _centred(prior.covariance(sigma))
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             clean = prior.denoise(x, sigma)
@@ -220,16 +246,23 @@ def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
             absolute = joints.unflatten(-1, (-1, 3)) + root[:, :, None]
             logs = torch.stack([y.log_density(absolute, covariance) for y in posterior.likelihoods])
             (gradient,) = torch.autograd.grad(logs.sum(), x)
-        return clean.detach() + sigma**2 * gradient
+        return Guided(clean.detach() + sigma**2 * gradient, None)
 
     return guided
 
 
+def _step(x: Tensor, guided: Guided, sigma: float, lower: float, generator: torch.Generator) -> Tensor:
+    """Go from noise level ``sigma`` to ``lower``."""
+    if guided.draw is not None:
+        return guided.draw + lower * _randn(x, generator)
+    ratio = (lower / sigma) ** 2  # the exact reverse transition given x0 (ancestral sampling, eta = 1)
+    return guided.mean + ratio * (x - guided.mean) + lower * (1 - ratio) ** 0.5 * _randn(x, generator)
+
+
 @torch.no_grad()
 def run(
-    prior: PosePrior, likelihoods: list[Likelihood], samples: int, config: SamplerConfig, generator: torch.Generator,
-    callback: Callable[[int, Tensor], None] | None = None,
-) -> tuple[Float[Tensor, "P S 17 3"], Float[Tensor, "P S 3"]]:  # fmt: skip
+    prior: PosePrior, likelihoods: list[Likelihood], samples: int, config: SamplerConfig, generator: torch.Generator
+) -> tuple[Float[Tensor, "P S 17 3"], Float[Tensor, "P S 3"]]:
     """Draw hypotheses given the likelihoods.
 
     Returns:
@@ -237,20 +270,14 @@ def run(
     """
     persons = likelihoods[0].persons
     posterior = Posterior(prior, likelihoods, config, generator)
-    draws = config.guidance == "kalman"
-    guided = kalman_guidance(posterior) if draws else gradient_guidance(posterior)
+    guided = kalman_guidance(posterior) if config.guidance == "kalman" else gradient_guidance(posterior)
     sigmas = karras_sigmas(config.steps, config.sigma_min, config.sigma_max).tolist()
     x = sigmas[0] * torch.randn(persons, samples, POSE_DIM, generator=generator, device=prior.device)
-    for i, sigma in enumerate(sigmas):
-        clean = guided(x, sigma)
-        if callback is not None:
-            callback(i, clean)
-        if i + 1 < len(sigmas):
-            ratio = (sigmas[i + 1] / sigma) ** 2
-            if draws:
-                x = clean + sigmas[i + 1] * _randn(x, generator)
-            else:  # the exact reverse transition given x0 (ancestral sampling, eta = 1)
-                x = clean + ratio * (x - clean) + sigmas[i + 1] * (1 - ratio) ** 0.5 * _randn(x, generator)
-    joints = clean * prior.unit_m
+    for sigma, lower in itertools.pairwise(sigmas):
+        x = _step(x, guided(x, sigma), sigma, lower, generator)
+        for _ in range(config.repeats - 1):
+            x = x + (sigma**2 - lower**2) ** 0.5 * _randn(x, generator)
+            x = _step(x, guided(x, sigma), sigma, lower, generator)
+    joints = guided(x, sigmas[-1]).mean * prior.unit_m
     joints = (joints.unflatten(-1, (-1, 3)) - joints.unflatten(-1, (-1, 3))[:, :, :1]).flatten(-2)
     return joints.unflatten(-1, (-1, 3)), posterior.draw_root(joints)

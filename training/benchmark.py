@@ -5,9 +5,9 @@
 Prints a table of millimetres and coverages, mean and standard deviation over
 the seeds, the same for every subject alone, and writes all of it as JSON.
 Errors are root-relative; the inputs are noisy keypoints with honest heatmaps;
-cameras and intrinsics are known, the root position is not. Poses are drawn
-evenly from all frames, so a subject with many frames counts for much; "subjects
-alike" is the mean over the subjects.
+cameras and intrinsics are known, the root position is not. The same number of
+poses is drawn from every subject: people count alike, not frames, of which one
+dancer has nearly half. "frames alike" weighs the subjects by their frames.
 """
 
 from __future__ import annotations
@@ -23,23 +23,27 @@ import torch
 from tqdm import tqdm
 
 from diffpose_core import PoseEstimator, PosePrior, SamplerConfig
-from diffpose_core.data import SyntheticConfig, load_mocap, synthesize
+from diffpose_core.data import MocapSet, SyntheticConfig, load_mocap, synthesize
 from diffpose_core.metrics import best_of, covered, mpjpe, pa_mpjpe, pose_energy_score, root_relative
 
 LEVELS = (0.5, 0.8, 0.9)
-BY_SUBJECT = ("mean MPJPE", "PA best of 50")
+BY_SUBJECT = ("mean MPJPE", "energy score", "PA best of 50")
 METHODS = {
     "kalman, 25 steps": SamplerConfig(),
     "kalman, 10 steps": SamplerConfig(steps=10),
+    "gradient, 10 x 5 steps": SamplerConfig(guidance="gradient", steps=10, repeats=5),
     "gradient, 50 steps": SamplerConfig(guidance="gradient", steps=50),
 }
 
 
 def evaluate(
-    estimator: PoseEstimator, world: torch.Tensor, subject: torch.Tensor, config: SyntheticConfig, hypotheses: int,
-    seed: int, batch: int = 10,
+    estimator: PoseEstimator, world: torch.Tensor, subject: torch.Tensor, frames: dict[int, int],
+    config: SyntheticConfig, hypotheses: int, seed: int, batch: int = 10,
 ) -> dict[str, float]:  # fmt: skip
-    """Return the figures of one method on the given world poses, one camera per ``batch`` poses."""
+    """Return the figures of one method on the given world poses, one camera per ``batch`` poses.
+
+    ``frames``: how many frames each subject has in all.
+    """
     scenes = torch.Generator().manual_seed(seed)
     noise = torch.Generator(estimator.device).manual_seed(seed + 1)
     rows: list[dict[str, torch.Tensor]] = []
@@ -65,10 +69,20 @@ def evaluate(
     result = {k: float(v.mean()) for k, v in values.items()}
     for k in BY_SUBJECT:
         if k in values:
-            each = {f"{k}, subject {s}": float(values[k][subject == s].mean()) for s in subject.unique().tolist()}
-            result |= {f"{k}, subjects alike": sum(each.values()) / len(each), **each}
+            each = {s: float(values[k][subject == s].mean()) for s in frames}
+            result[f"{k}, frames alike"] = sum(frames[s] * v for s, v in each.items()) / sum(frames.values())
+            result |= {f"{k}, subject {s}": v for s, v in each.items()}
     result["ms per pose"] = 1000 * elapsed_s / len(world)
     return result
+
+
+def draw_poses(data: MocapSet, poses: int, seed: int) -> torch.Tensor:
+    """Return the indices of equally many poses of every subject, in random order."""
+    generator = torch.Generator().manual_seed(seed)
+    subjects = data.subject.unique()
+    each = [torch.nonzero(data.subject == s)[:, 0] for s in subjects]
+    drawn = torch.cat([ids[torch.randperm(len(ids), generator=generator)[: poses // len(subjects)]] for ids in each])
+    return drawn[torch.randperm(len(drawn), generator=generator)]
 
 
 def main() -> None:
@@ -79,7 +93,7 @@ def main() -> None:
     parser.add_argument(
         "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
     )
-    parser.add_argument("--poses", type=int, default=510)
+    parser.add_argument("--poses", type=int, default=510, help="in all; equally many of every subject")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hypotheses", type=int, default=50)
     parser.add_argument("--noise", type=float, default=SyntheticConfig.noise, help="sigma as a fraction of the box")
@@ -88,6 +102,9 @@ def main() -> None:
     args = parser.parse_args()
     prior = PosePrior.from_pretrained(args.prior)
     data = load_mocap(args.data, args.split)
+    frames = {s: int((data.subject == s).sum()) for s in data.subject.unique().tolist()}
+    if not len(frames) <= args.poses <= len(frames) * min(frames.values()):
+        parser.error(f"--poses must lie in {len(frames)}..{len(frames) * min(frames.values())}, got {args.poses}")
     config = SyntheticConfig(noise=args.noise)
     report: dict[str, object] = {
         "split": args.split, "poses": args.poses, "hypotheses": args.hypotheses, "scene": asdict(config),
@@ -99,9 +116,10 @@ def main() -> None:
         estimator = PoseEstimator(prior, args.device, settings)
         runs = []
         for seed in range(args.seeds):
-            pick = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[: args.poses]
-            runs.append(evaluate(estimator, data.joints[pick], data.subject[pick], config, args.hypotheses, 100 + seed))
-        methods[name] = {k: [r[k] for r in runs if k in r] for k in runs[0]}  # a few poses may miss a subject
+            pick = draw_poses(data, args.poses, seed)
+            world, subject = data.joints[pick], data.subject[pick]
+            runs.append(evaluate(estimator, world, subject, frames, config, args.hypotheses, 100 + seed))
+        methods[name] = {k: [r[k] for r in runs] for k in runs[0]}
     report["methods"] = methods
     names = list(methods)
     print(

@@ -91,9 +91,10 @@ class HeatmapLikelihood:
     def log_density(
         self, joints: Float[Tensor, "P S 17 3"], covariance: Float[Tensor, "51 51"]
     ) -> Float[Tensor, "P S"]:
-        """Sum of the heatmaps' log densities at the projections, blurred by the joints' projected spread."""
+        """Sum of the heatmaps' log densities at the projections, blurred by the joints' spread across the view."""
         points = self._keypoints(joints)
-        variance_m2 = self._keypoint_covariance(covariance).diagonal(dim1=-2, dim2=-1).mean(-1) + self._offset_sd_m**2
+        across_m2 = self._keypoint_covariance(covariance).diagonal(dim1=-2, dim2=-1)[:, :2].mean(-1)
+        variance_m2 = across_m2 + self._offset_sd_m**2
         blur_px = self._focal * variance_m2.sqrt() / points[..., 2].detach().clamp_min(0.1)
         logs = self.heatmaps.log_density(self.camera.project(points), blur_px)
         return torch.where(self.heatmaps.seen[:, None], logs, 0.0).sum(-1)

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePrior, SamplerConfig
+from diffpose_core.likelihood import HeatmapLikelihood, KnownJoints
 from diffpose_core.metrics import mpjpe, root_relative
 from diffpose_core.observation import INFERRED, MISSING, OBSERVED, ObservationModel
-from diffpose_core.sampler import GUIDANCES
+from diffpose_core.sampler import ROOT_MEAN_M, ROOT_SD_M, run
 
 CAMERA = Camera.from_field_of_view(1280, 720, 60.0)
 
@@ -31,10 +32,14 @@ def observe(
     )
 
 
-@pytest.mark.parametrize("guidance", GUIDANCES)
+@pytest.mark.parametrize(
+    "sampler",
+    [SamplerConfig(), SamplerConfig(guidance="gradient"), SamplerConfig(guidance="gradient", steps=10, repeats=5)],
+    ids=["kalman", "gradient", "gradient-repeated"],
+)
 @pytest.mark.parametrize("skeleton", [H36M17, COCO17], ids=["h36m", "coco"])
-def test_posterior_agrees_with_what_was_seen(prior, people, guidance, skeleton):
-    estimator = PoseEstimator(prior, sampler=SamplerConfig(guidance=guidance, steps=25))
+def test_posterior_agrees_with_what_was_seen(prior, people, sampler, skeleton):
+    estimator = PoseEstimator(prior, sampler=sampler)
     post = estimator(observe(people, skeleton=skeleton), CAMERA, 30, torch.Generator().manual_seed(0))
     assert post.joints.shape == (3, 30, 17, 3)
     torch.testing.assert_close(torch.logsumexp(post.log_weights, -1), torch.zeros(3), atol=1e-5, rtol=0)
@@ -43,6 +48,52 @@ def test_posterior_agrees_with_what_was_seen(prior, people, guidance, skeleton):
     assert mpjpe(root_relative(post.mean), root_relative(people)).max() < 0.15
     assert ((post.joints[:, :, 0, 2].median(1).values - 3.5).abs() < 0.8).all()
     assert torch.linalg.eigvalsh(post.covariance).min() > 0
+
+
+class GaussianPrior(PosePrior):
+    """A prior for which all is known: Gaussian poses, the root joint at zero."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.unit_m = 0.28
+        mix = torch.randn(51, 51, generator=torch.Generator().manual_seed(5)) / 51**0.5
+        mix[:3] = 0
+        self.spread = mix @ mix.T
+
+    def denoise(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        return x @ torch.linalg.solve(self.spread + sigma**2 * torch.eye(51), self.spread)
+
+    def covariance(self, sigma: float) -> torch.Tensor:
+        return self.spread - self.spread @ torch.linalg.solve(self.spread + sigma**2 * torch.eye(51), self.spread)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_kalman_draws_from_the_exact_posterior_of_a_gaussian_prior(repeats):
+    prior = GaussianPrior()
+    truth = torch.linalg.cholesky(prior.spread + 1e-6 * torch.eye(51)) @ torch.randn(
+        51, generator=torch.Generator().manual_seed(1)
+    )
+    joints = (prior.unit_m * truth).reshape(1, 17, 3) + torch.tensor([0.3, -0.2, 4.0])
+    known = torch.arange(17)[None] % 2 == 0
+    std_m = 0.15
+    config = SamplerConfig(repeats=repeats)
+    relative, root = run(prior, [KnownJoints(joints, known, std_m)], 1500, config, torch.Generator().manual_seed(2))
+    # y = x + T + noise with x ~ N(0, C) and T ~ N(ROOT_MEAN_M, ROOT_SD_M^2), both 51 + 3 numbers Gaussian
+    rows = known[0].repeat_interleave(3)
+    h = torch.cat([torch.eye(51), torch.eye(3).repeat(17, 1)], 1)[rows].double()
+    before = torch.block_diag(prior.unit_m**2 * prior.spread, torch.diag(torch.tensor(ROOT_SD_M) ** 2)).double()
+    start = torch.cat([torch.zeros(51), torch.tensor(ROOT_MEAN_M)]).double()
+    gain = before @ h.T @ torch.linalg.inv(h @ before @ h.T + std_m**2 * torch.eye(len(h)))
+    mean = start + gain @ (joints.flatten()[rows].double() - h @ start)
+    covariance = before - gain @ h @ before
+    drawn = torch.cat([relative[0].flatten(1), root[0]], 1).double()
+    sd = covariance.diagonal().clamp_min(0).sqrt()
+    assert ((drawn.mean(0) - mean).abs() < 0.15 * sd + 1e-3).all()
+    ratio = drawn.std(0)[3:] / sd[3:]
+    assert (ratio - 1).abs().max() < 0.1
+    difference = torch.cov(drawn.T)[3:51, 3:51] - covariance[3:51, 3:51]
+    assert difference.norm() < 0.2 * covariance[3:51, 3:51].norm()
 
 
 def test_same_seed_same_bits(prior, people):
@@ -120,8 +171,6 @@ def test_completion_keeps_the_known_and_spreads_the_unknown(prior, people):
 
 def test_observations_add_up(prior, people):
     """Depth from known joints, direction from the image: together the root is where both say."""
-    from diffpose_core.likelihood import HeatmapLikelihood, KnownJoints
-
     known = torch.zeros(3, 17, dtype=torch.bool)
     known[:, 10] = True
     estimator = PoseEstimator(prior)
@@ -146,6 +195,8 @@ def test_bad_arguments_are_named(prior, people):
         SamplerConfig(guidance="magic")
     with pytest.raises(ValueError, match="steps"):
         SamplerConfig(steps=0)
+    with pytest.raises(ValueError, match="repeats must lie in 1..100, got 0"):
+        SamplerConfig(repeats=0)
 
 
 def test_no_silent_fallback_to_the_cpu(prior):

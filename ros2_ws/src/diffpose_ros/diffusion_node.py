@@ -25,10 +25,12 @@ class DiffusionNode(WorkerNode[DiffusionParameters]):
         device = choose_device(self, p.device)
         threads = set_threads(p.num_threads)
         prior = PosePrior.from_pretrained(p.prior or None)
-        self.estimator = PoseEstimator(prior, device, SamplerConfig(guidance=p.guidance, steps=p.steps))
+        sampler = SamplerConfig(guidance=p.guidance, steps=p.steps, repeats=p.repeats)
+        self.estimator = PoseEstimator(prior, device, sampler)
         self.health.facts |= {
             "device": device, "threads": str(threads), "prior": p.prior or "packaged", "prior_sha256": prior.sha256,
-            "guidance": p.guidance, "steps": str(p.steps), "num_hypotheses": str(p.num_hypotheses),
+            "guidance": p.guidance, "steps": str(p.steps), "repeats": str(p.repeats),
+            "num_hypotheses": str(p.num_hypotheses),
         }  # fmt: skip
         self._warm_up()
         self.publisher = self.create_publisher(Hypotheses, "human_pose3d/hypotheses", RESULTS)

@@ -89,6 +89,9 @@ class DiffusionParameters(Parameters):
     num_hypotheses: int = _parameter(50, "Skeletons per person.", 1, 10000)
     guidance: str = _parameter("kalman", "kalman (accurate and calibrated) or gradient (heatmap gradients).")
     steps: int = _parameter(10, "Noise levels visited; 25 is a little better and takes 2.5 times as long.", 1, 1000)
+    repeats: int = _parameter(
+        1, "Visits of every noise level: 1 for kalman; gradient wants 5, in 5 times as long.", 1, 100
+    )
     seed: int = _parameter(
         0, "Every frame is sampled with this seed: the same heatmaps give the same skeletons.", 0, 2**31
     )
