@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument(
         "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
     )
-    parser.add_argument("--poses", type=int, default=510, help="in all; equally many of every subject")
+    parser.add_argument("--poses", type=int, default=510, help="in all; equally many of every subject, so rounded down")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hypotheses", type=int, default=50)
     parser.add_argument("--noise", type=float, default=SyntheticConfig.noise, help="sigma as a fraction of the box")
@@ -105,9 +105,10 @@ def main() -> None:
     frames = {s: int((data.subject == s).sum()) for s in data.subject.unique().tolist()}
     if not len(frames) <= args.poses <= len(frames) * min(frames.values()):
         parser.error(f"--poses must lie in {len(frames)}..{len(frames) * min(frames.values())}, got {args.poses}")
+    poses = args.poses // len(frames) * len(frames)
     config = SyntheticConfig(noise=args.noise)
     report: dict[str, object] = {
-        "split": args.split, "poses": args.poses, "hypotheses": args.hypotheses, "scene": asdict(config),
+        "split": args.split, "poses": poses, "hypotheses": args.hypotheses, "scene": asdict(config),
         "prior_sha256": prior.sha256, "device": args.device, "torch": torch.__version__, "machine": platform.machine(),
         "threads": torch.get_num_threads(),
     }  # fmt: skip
@@ -116,14 +117,14 @@ def main() -> None:
         estimator = PoseEstimator(prior, args.device, settings)
         runs = []
         for seed in range(args.seeds):
-            pick = draw_poses(data, args.poses, seed)
+            pick = draw_poses(data, poses, seed)
             world, subject = data.joints[pick], data.subject[pick]
             runs.append(evaluate(estimator, world, subject, frames, config, args.hypotheses, 100 + seed))
         methods[name] = {k: [r[k] for r in runs] for k in runs[0]}
     report["methods"] = methods
     names = list(methods)
     print(
-        f"{args.poses} poses of {args.split} subjects x {args.seeds} seeds, {args.hypotheses} hypotheses, "
+        f"{poses} poses of {args.split} subjects x {args.seeds} seeds, {args.hypotheses} hypotheses, "
         f"noise {args.noise:g} of the box; mm"
     )
     print("| figure | " + " | ".join(names) + " |\n|---" * 1 + "|---" * len(names) + "|")
