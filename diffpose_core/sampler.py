@@ -59,8 +59,8 @@ class SamplerConfig:
             raise ValueError(f"guidance must be one of {GUIDANCES}, got {self.guidance!r}")
         if not 1 <= self.steps <= 1000:
             raise ValueError(f"steps must lie in 1..1000, got {self.steps}")
-        if not 0 < self.sigma_min <= self.sigma_max:
-            raise ValueError(f"need 0 < sigma_min <= sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(f"need 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}")
         if not 1 <= self.repeats <= 100:
             raise ValueError(f"repeats must lie in 1..100, got {self.repeats}")
         if not 1 <= self.gauss_newton_passes <= 10:

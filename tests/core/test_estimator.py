@@ -195,6 +195,8 @@ def test_bad_arguments_are_named(prior, people):
         SamplerConfig(guidance="magic")
     with pytest.raises(ValueError, match="steps"):
         SamplerConfig(steps=0)
+    with pytest.raises(ValueError, match=r"sigma_min < sigma_max, got 1\.0 and 1\.0"):
+        SamplerConfig(sigma_min=1.0, sigma_max=1.0)
     with pytest.raises(ValueError, match=r"repeats must lie in 1\.\.100, got 0"):
         SamplerConfig(repeats=0)
 
