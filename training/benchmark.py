@@ -1,32 +1,36 @@
-"""Accuracy and calibration on held-out people, all samplers side by side.
+"""Accuracy and calibration on held-out people: all samplers side by side, in every scenario.
 
     python training/benchmark.py --data mocap_free.npz --poses 510 --seeds 3
 
-Prints a table of millimetres and coverages, mean and standard deviation over
-the seeds, the same for every subject alone, and writes all of it as JSON.
-Errors are root-relative; the inputs are noisy keypoints with honest heatmaps;
-cameras and intrinsics are known, the root position is not. The same number of
-poses is drawn from every subject: people count alike, not frames, of which one
-dancer has nearly half. "frames alike" weighs the subjects by their frames.
+Prints a table of millimetres and coverages for every scenario, mean and
+standard deviation over the seeds, and writes all of it as JSON and as a
+picture. Errors are root-relative; the inputs are keypoints with heatmaps, as
+the scenario says (``diffpose_core.data.SCENARIOS``); the root position is not
+known. The same number of poses is drawn from every subject: people count
+alike, not frames, of which one dancer has nearly half. "frames alike" weighs
+the subjects by their frames. The figures do not depend on the number of
+processes, which take one thread each.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import platform
 import time
-from dataclasses import asdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from diffpose_core import PoseEstimator, PosePrior, SamplerConfig
-from diffpose_core.data import MocapSet, SyntheticConfig, load_mocap, synthesize
+from diffpose_core import PoseEstimator, PosePosterior, PosePrior, SamplerConfig
+from diffpose_core.data import SCENARIOS, MocapSet, SyntheticConfig, SyntheticScene, load_mocap, synthesize
 from diffpose_core.metrics import best_of, covered, mpjpe, pa_mpjpe, pose_energy_score, root_relative
 
-LEVELS = (0.5, 0.8, 0.9)
+LEVELS = (0.5, 0.8, 0.9, 0.95)
 BY_SUBJECT = ("mean MPJPE", "energy score", "PA best of 50")
 METHODS = {
     "kalman, 25 steps": SamplerConfig(),
@@ -34,13 +38,71 @@ METHODS = {
     "gradient, 10 x 5 steps": SamplerConfig(guidance="gradient", steps=10, repeats=5),
     "gradient, 50 steps": SamplerConfig(guidance="gradient", steps=50),
 }
+BATCH = 10
+"""Poses that share a camera and are estimated together."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of work: a method in a scenario, on the poses and cameras of one seed."""
+
+    scenario: str
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all jobs share."""
+
+    data: Path
+    split: str
+    prior: Path | None
+    device: str
+    poses: int
+    hypotheses: int
+
+
+def coverage(samples: torch.Tensor, truth: torch.Tensor, seen: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Share of coordinates inside the central intervals, per person: of all joints but the root, and of the hidden."""
+    row = {}
+    for level in LEVELS:
+        inside = covered(samples[:, :, 1:].movedim(1, -1), truth[:, 1:], level).float()
+        row[f"z {level:g}"], row[f"xy {level:g}"] = inside[..., 2].mean(-1), inside[..., :2].mean((-1, -2))
+        if not seen.all():  # every person of such a scenario has hidden joints
+            hidden = ~seen[:, 1:]
+            each = {"z": inside[..., 2], "xy": inside[..., :2].mean(-1)}
+            row |= {f"{k} {level:g}, hidden": (v * hidden).sum(-1) / hidden.sum(-1) for k, v in each.items()}
+    return row
+
+
+def peaks(post: PosePosterior, scene: SyntheticScene) -> dict[str, torch.Tensor]:
+    """How hypotheses divide among two-peaked heatmaps' peaks, per person; of two peaks the true one is first."""
+    heat = scene.heatmaps
+    if heat.means.shape[2] == 1:
+        return {}
+    pixels = scene.camera.project(post.joints.cpu())
+    distance = (pixels[..., None, :] - heat.means[:, None]).norm(dim=-1)
+    to_true = (distance[..., 0] < distance[..., 1]).float().mean(1)
+    heavier_is_true = heat.weights[..., 0] > 0.5
+    two = heat.weights[..., 1] > 0
+    share = torch.where(heavier_is_true, to_true, 1 - to_true)
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        return (values * two).sum(-1) / two.sum(-1)
+
+    return {
+        "both peaks found": mean((to_true * (1 - to_true) > 0).float()),
+        "hypotheses at the heavier peak": mean(share),
+        "truth at the heavier peak": mean(heavier_is_true.float()),
+    }
 
 
 def evaluate(
     estimator: PoseEstimator, world: torch.Tensor, subject: torch.Tensor, frames: dict[int, int],
-    config: SyntheticConfig, hypotheses: int, seed: int, batch: int = 10,
+    config: SyntheticConfig, hypotheses: int, seed: int,
 ) -> dict[str, float]:  # fmt: skip
-    """Return the figures of one method on the given world poses, one camera per ``batch`` poses.
+    """Return the figures of one method on the given world poses.
 
     ``frames``: how many frames each subject has in all.
     """
@@ -48,7 +110,7 @@ def evaluate(
     noise = torch.Generator(estimator.device).manual_seed(seed + 1)
     rows: list[dict[str, torch.Tensor]] = []
     elapsed_s = 0.0
-    for chunk in tqdm(world.split(batch), leave=False):
+    for chunk in world.split(BATCH):
         scene = synthesize(chunk, config, scenes)
         started = time.perf_counter()
         post = estimator(scene.heatmaps, scene.camera, hypotheses, noise)
@@ -56,14 +118,13 @@ def evaluate(
         samples, truth = root_relative(post.joints.cpu()), root_relative(scene.joints)
         error, aligned = mpjpe(samples, truth[:, None]), pa_mpjpe(samples, truth[:, None])
         row = {"mean MPJPE": mpjpe(samples.mean(1), truth), "energy score": pose_energy_score(samples, truth)}
-        for m in (1, 10, 50):
+        for m in (1, 5, 10, 50, 200):
             if m <= hypotheses:
                 row[f"MPJPE best of {m}"], row[f"PA best of {m}"] = best_of(error, m), best_of(aligned, m)
         row["root error"] = (post.mean[:, 0].cpu() - scene.joints[:, 0]).norm(dim=-1)
         row = {k: 1000 * v for k, v in row.items()}
-        for level in LEVELS:
-            inside = covered(samples[:, :, 1:].movedim(1, -1), truth[:, 1:], level).float()
-            row[f"z {level:g}"], row[f"xy {level:g}"] = inside[..., 2].mean(-1), inside[..., :2].mean((-1, -2))
+        root = covered(post.joints[:, :, 0].cpu().movedim(1, -1), scene.joints[:, 0], 0.9).float()
+        row |= coverage(samples, truth, scene.heatmaps.seen) | {"root z 0.9": root[:, 2]} | peaks(post, scene)
         rows.append(row)
     values = {k: torch.cat([r[k] for r in rows]) for k in rows[0]}
     result = {k: float(v.mean()) for k, v in values.items()}
@@ -85,60 +146,118 @@ def draw_poses(data: MocapSet, poses: int, seed: int) -> torch.Tensor:
     return drawn[torch.randperm(len(drawn), generator=generator)]
 
 
+def frame_counts(data: MocapSet) -> dict[int, int]:
+    """Return how many frames each subject has."""
+    return {s: int((data.subject == s).sum()) for s in data.subject.unique().tolist()}
+
+
+def work(job: Job, settings: Settings) -> dict[str, float]:
+    """Do one job, in a process of its own."""
+    torch.set_num_threads(1)
+    data = load_mocap(settings.data, settings.split)
+    pick = draw_poses(data, settings.poses, job.seed)
+    estimator = PoseEstimator(PosePrior.from_pretrained(settings.prior), settings.device, METHODS[job.method])
+    world, subject, scenario = data.joints[pick], data.subject[pick], SCENARIOS[job.scenario]
+    return evaluate(estimator, world, subject, frame_counts(data), scenario, settings.hypotheses, 100 + job.seed)
+
+
+def table(methods: dict[str, dict[str, list[float]]]) -> str:
+    """Mean and standard deviation over the seeds, a column per method."""
+    lines = ["| figure | " + " | ".join(methods) + " |", "|---" * (1 + len(methods)) + "|"]
+    for key in next(iter(methods.values())):
+        is_share = key.startswith(("z ", "xy ", "root z")) or "peak" in key
+        cells = []
+        for figures in methods.values():
+            values = torch.tensor(figures[key])
+            spread = float(values.std()) if len(values) > 1 else 0.0
+            digits = 3 if is_share else 1
+            cells.append(f"{float(values.mean()):.{digits}f} ± {spread:.{digits}f}")
+        lines.append(f"| {key} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def draw(scenarios: dict[str, dict[str, dict[str, list[float]]]], path: Path) -> None:
+    """Draw the energy score and the coverage that each method reaches in each scenario."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    panels = {
+        "energy score": "energy score, mm",
+        "z 0.9": "inside 90 % along the view",
+        "xy 0.9": "... across the view",
+    }
+    figure, axes = plt.subplots(1, len(panels), figsize=(14, 1.6 + 0.45 * len(scenarios)), sharey=True)
+    for axis, (key, label) in zip(axes, panels.items(), strict=True):
+        for shift, method in enumerate(next(iter(scenarios.values()))):
+            values = torch.tensor([methods[method][key] for methods in scenarios.values()])
+            at = [-y - 0.15 * shift for y in range(len(scenarios))]
+            spread = values.std(1) if values.shape[1] > 1 else torch.zeros(len(values))
+            axis.errorbar(values.mean(1), at, xerr=spread, fmt="o", ms=4, lw=1, label=method)
+        axis.set_xlabel(label)
+        axis.grid(axis="x", alpha=0.3)
+        if key != "energy score":
+            axis.axvline(0.9, color="0.4", lw=1)
+    axes[0].set_yticks([-y - 0.2 for y in range(len(scenarios))], list(scenarios))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4, frameon=False)
+    figure.tight_layout(rect=(0, 0.9 / (1.6 + 0.45 * len(scenarios)) * 0.4, 1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
-    """Parse the command line, evaluate, print the table."""
+    """Parse the command line, evaluate, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="prepared motion data (.npz)")
     parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
     parser.add_argument(
         "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
     )
+    parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS), metavar="NAME")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="NAME")
     parser.add_argument("--poses", type=int, default=510, help="in all; equally many of every subject, so rounded down")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hypotheses", type=int, default=50)
-    parser.add_argument("--noise", type=float, default=SyntheticConfig.noise, help="sigma as a fraction of the box")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--figure", type=Path, help="draw them here (.png)")
     args = parser.parse_args()
-    prior = PosePrior.from_pretrained(args.prior)
-    data = load_mocap(args.data, args.split)
-    frames = {s: int((data.subject == s).sum()) for s in data.subject.unique().tolist()}
+    frames = frame_counts(load_mocap(args.data, args.split))
     if not len(frames) <= args.poses <= len(frames) * min(frames.values()):
         parser.error(f"--poses must lie in {len(frames)}..{len(frames) * min(frames.values())}, got {args.poses}")
     poses = args.poses // len(frames) * len(frames)
-    config = SyntheticConfig(noise=args.noise)
-    report: dict[str, object] = {
-        "split": args.split, "poses": poses, "hypotheses": args.hypotheses, "scene": asdict(config),
-        "prior_sha256": prior.sha256, "device": args.device, "torch": torch.__version__, "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-    }  # fmt: skip
-    methods: dict[str, dict[str, list[float]]] = {}
-    for name, settings in METHODS.items():
-        estimator = PoseEstimator(prior, args.device, settings)
-        runs = []
-        for seed in range(args.seeds):
-            pick = draw_poses(data, poses, seed)
-            world, subject = data.joints[pick], data.subject[pick]
-            runs.append(evaluate(estimator, world, subject, frames, config, args.hypotheses, 100 + seed))
-        methods[name] = {k: [r[k] for r in runs] for k in runs[0]}
-    report["methods"] = methods
-    names = list(methods)
-    print(
-        f"{poses} poses of {args.split} subjects x {args.seeds} seeds, {args.hypotheses} hypotheses, "
-        f"noise {args.noise:g} of the box; mm"
-    )
-    print("| figure | " + " | ".join(names) + " |\n|---" * 1 + "|---" * len(names) + "|")
-    for key in methods[names[0]]:
-        digits = 1 if key not in {f"{a} {x:g}" for a in ("z", "xy") for x in LEVELS} else 3
-        cells = []
-        for name in names:
-            values = torch.tensor(methods[name][key])
-            spread = float(values.std()) if len(values) > 1 else 0.0
-            cells.append(f"{float(values.mean()):.{digits}f} ± {spread:.{digits}f}")
-        print(f"| {key} | " + " | ".join(cells) + " |")
+    settings = Settings(args.data, args.split, args.prior, args.device, poses, args.hypotheses)
+    jobs = [Job(s, m, seed) for s in args.scenarios for m in args.methods for seed in range(args.seeds)]
+    done: dict[Job, dict[str, float]] = {}
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(args.processes, mp_context=spawn) as pool:
+        waiting = {pool.submit(work, job, settings): job for job in jobs}
+        for future in tqdm(as_completed(waiting), total=len(jobs), unit="job"):
+            done[waiting[future]] = future.result()
+    scenarios: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for job in jobs:
+        figures = scenarios.setdefault(job.scenario, {}).setdefault(job.method, {})
+        for key, value in done[job].items():
+            figures.setdefault(key, []).append(value)
+    for scenario, methods in scenarios.items():
+        print(
+            f"{scenario}: {poses} poses of {args.split} subjects x {args.seeds} seeds, "
+            f"{args.hypotheses} hypotheses; mm\n{table(methods)}\n"
+        )
     if args.json:
+        report = {
+            "split": args.split, "poses": poses, "hypotheses": args.hypotheses,
+            "settings": {s: asdict(SCENARIOS[s]) for s in args.scenarios},
+            "prior_sha256": PosePrior.from_pretrained(args.prior).sha256, "device": args.device,
+            "torch": torch.__version__, "machine": platform.machine(), "processes": args.processes,
+            "scenarios": scenarios,
+        }  # fmt: skip
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1) + "\n")
+    if args.figure:
+        draw(scenarios, args.figure)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from diffpose_core.data.augment import AugmentConfig, augment, camera_rotation
 from diffpose_core.data.mocap import MocapSet, load_mocap
-from diffpose_core.data.synthetic import SyntheticConfig, SyntheticScene, synthesize
+from diffpose_core.data.synthetic import SCENARIOS, SyntheticConfig, SyntheticScene, synthesize
 
 __all__ = [
+    "SCENARIOS",
     "AugmentConfig",
     "MocapSet",
     "SyntheticConfig",

@@ -18,25 +18,36 @@ def benchmark(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     subject = np.repeat([1, 7, 9], [72, *FRAMES.values()])
     data = write_motion(folder / "motion.npz", subject=subject, split=np.repeat([0, 2, 2], [72, *FRAMES.values()]))
     command = [sys.executable, str(SCRIPT), "--data", str(data), "--seeds", "2", "--hypotheses", "3", *more]
+    command += ["--methods", "kalman, 10 steps", "gradient, 50 steps"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
 
 
-def test_people_count_alike_and_frames_are_told_beside(tmp_path: Path) -> None:
-    out = tmp_path / "report.json"
-    done = benchmark(tmp_path, "--poses", "7", "--json", str(out))
-    assert done.returncode == 0, done.stderr
-    report = json.loads(out.read_text())
-    assert report["poses"] == 6
-    methods = report["methods"]
-    assert len(methods) == done.stdout.splitlines()[1].count("|") - 2
-    for figures in methods.values():
-        for key in ("mean MPJPE", "energy score"):
-            for seed in range(2):
-                each = {s: figures[f"{key}, subject {s}"][seed] for s in FRAMES}
-                assert figures[key][seed] == pytest.approx(sum(each.values()) / 2, rel=1e-5)
-                alike = (24 * each[7] + 48 * each[9]) / 72
-                assert figures[f"{key}, frames alike"][seed] == pytest.approx(alike, rel=1e-5)
+def test_people_count_alike_in_every_scenario_whatever_the_number_of_processes(tmp_path: Path) -> None:
+    reports = []
+    for processes in ("1", "2"):
+        out, figure = tmp_path / "report.json", tmp_path / "report.png"
+        asked = ("--poses", "7", "--processes", processes, "--scenarios", "noise 2.5 %", "two peaks", "cut legs")
+        done = benchmark(tmp_path, *asked, "--json", str(out), "--figure", str(figure))
+        assert done.returncode == 0, done.stderr
+        assert figure.read_bytes().startswith(b"\x89PNG")
+        reports.append(json.loads(out.read_text()))
+    assert reports[0]["poses"] == 6
+    assert list(reports[0]["scenarios"]) == ["noise 2.5 %", "two peaks", "cut legs"]
+    for name, methods in reports[0]["scenarios"].items():
+        assert f"{name}: 6 poses of test subjects x 2 seeds" in done.stdout
+        for method, figures in methods.items():
+            for key in ("mean MPJPE", "energy score"):
+                for seed in range(2):
+                    each = {s: figures[f"{key}, subject {s}"][seed] for s in FRAMES}
+                    assert figures[key][seed] == pytest.approx(sum(each.values()) / 2, rel=1e-5)
+                    alike = (24 * each[7] + 48 * each[9]) / 72
+                    assert figures[f"{key}, frames alike"][seed] == pytest.approx(alike, rel=1e-5)
+            assert ("z 0.9, hidden" in figures) == (name == "cut legs")
+            assert ("both peaks found" in figures) == (name == "two peaks")
+            again = reports[1]["scenarios"][name][method]
+            del figures["ms per pose"], again["ms per pose"]
+            assert figures == again
 
 
 @pytest.mark.parametrize("poses", ["1", "49"])
