@@ -20,11 +20,11 @@ from diffpose_core import H36M17, PosePrior
 SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
 STEPS, SAVE_EVERY, KILLED_AT = 40, 5, 10
 UPRIGHT = {
-    "Pelvis": (0, 0, 1), "RHip": (-0.1, 0, 1), "RKnee": (-0.1, 0.05, 0.55), "RAnkle": (-0.1, 0, 0.1),
-    "LHip": (0.1, 0, 1), "LKnee": (0.1, 0.05, 0.55), "LAnkle": (0.1, 0, 0.1), "Spine": (0, 0, 1.25),
-    "Thorax": (0, 0, 1.5), "Nose": (0, 0.1, 1.62), "HeadTop": (0, 0, 1.75), "LShoulder": (0.18, 0, 1.45),
-    "LElbow": (0.3, 0, 1.2), "LWrist": (0.35, 0.1, 1), "RShoulder": (-0.18, 0, 1.45),
-    "RElbow": (-0.3, 0, 1.2), "RWrist": (-0.35, 0.1, 1),
+    "Pelvis": (0, 0, 1), "RHip": (-0.1, 0, 1), "RKnee": (-0.1, -0.05, 0.55), "RAnkle": (-0.1, 0, 0.1),
+    "LHip": (0.1, 0, 1), "LKnee": (0.1, -0.05, 0.55), "LAnkle": (0.1, 0, 0.1), "Spine": (0, 0, 1.25),
+    "Thorax": (0, 0, 1.5), "Nose": (0, -0.1, 1.62), "HeadTop": (0, 0, 1.75), "LShoulder": (0.18, 0, 1.45),
+    "LElbow": (0.3, 0, 1.2), "LWrist": (0.35, -0.1, 1), "RShoulder": (-0.18, 0, 1.45),
+    "RElbow": (-0.3, 0, 1.2), "RWrist": (-0.35, -0.1, 1),
 }  # fmt: skip
 
 
