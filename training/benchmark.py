@@ -28,7 +28,23 @@ from tqdm import tqdm
 
 from diffpose_core import PoseEstimator, PosePosterior, PosePrior, SamplerConfig
 from diffpose_core.data import SCENARIOS, MocapSet, SyntheticConfig, SyntheticScene, load_mocap, synthesize
-from diffpose_core.metrics import best_of, covered, mpjpe, pa_mpjpe, pose_energy_score, root_relative
+from diffpose_core.metrics import (
+    best_of,
+    bone_asymmetry,
+    bone_length_error,
+    covered,
+    expected_calibration_error,
+    inside_by_distance,
+    mpjpe,
+    pa_mpjpe,
+    pose_energy_score,
+    rank_deviation,
+    ranks,
+    residual_in_sigma,
+    root_relative,
+    weighted_mode,
+)
+from diffpose_core.metrics.calibration import CENTRES
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 BY_SUBJECT = ("mean MPJPE", "energy score", "PA best of 50")
@@ -98,6 +114,32 @@ def peaks(post: PosePosterior, scene: SyntheticScene) -> dict[str, torch.Tensor]
     }
 
 
+def misfit(post: PosePosterior, scene: SyntheticScene) -> torch.Tensor:
+    """Root mean square over hypotheses and seen joints of the distance to the nearest peak in sigmas, per person."""
+    heat = scene.heatmaps
+    pixels = scene.camera.project(post.joints.cpu())
+    distance = residual_in_sigma(pixels[..., None, :], heat.means[:, None], heat.covariances[:, None])
+    nearest = torch.where(heat.weights[:, None] > 0, distance, torch.inf).amin(-1)
+    seen = heat.seen[:, None].float()
+    return ((nearest**2 * seen).sum((1, 2)) / (seen.sum((1, 2)) * nearest.shape[1])).sqrt()
+
+
+def agreement(samples: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+    """Figures of calibration that belong to all persons [P, S, 17, 3] together; the root joint is left out."""
+    samples, truth = samples[:, :, 1:], truth[:, 1:]
+    figures = {
+        f"ECE about the {centre}": float(
+            expected_calibration_error(inside_by_distance(samples, truth, centre=centre)).mean()
+        )
+        for centre in CENTRES
+    }
+    rank = ranks(samples.movedim(1, -1), truth)
+    by_axis = {"z": rank[..., 2], "xy": rank[..., :2]}
+    return figures | {
+        f"rank deviation {k}": float(rank_deviation(v.flatten(), samples.shape[1])) for k, v in by_axis.items()
+    }
+
+
 def evaluate(
     estimator: PoseEstimator, world: torch.Tensor, subject: torch.Tensor, frames: dict[int, int],
     config: SyntheticConfig, hypotheses: int, seed: int,
@@ -109,6 +151,7 @@ def evaluate(
     scenes = torch.Generator().manual_seed(seed)
     noise = torch.Generator(estimator.device).manual_seed(seed + 1)
     rows: list[dict[str, torch.Tensor]] = []
+    all_samples, all_truth = [], []
     elapsed_s = 0.0
     for chunk in world.split(BATCH):
         scene = synthesize(chunk, config, scenes)
@@ -121,13 +164,22 @@ def evaluate(
         for m in (1, 5, 10, 50, 200):
             if m <= hypotheses:
                 row[f"MPJPE best of {m}"], row[f"PA best of {m}"] = best_of(error, m), best_of(aligned, m)
+        mode = root_relative(weighted_mode(post.joints.cpu(), post.log_weights.cpu()))
+        row |= {
+            "mode MPJPE": mpjpe(mode, truth),
+            "bone asymmetry": bone_asymmetry(samples).mean(1),
+            "bone length error": bone_length_error(samples, truth[:, None]).mean(1),
+        }
         row["root error"] = (post.mean[:, 0].cpu() - scene.joints[:, 0]).norm(dim=-1)
         row = {k: 1000 * v for k, v in row.items()}
         root = covered(post.joints[:, :, 0].cpu().movedim(1, -1), scene.joints[:, 0], 0.9).float()
         row |= coverage(samples, truth, scene.heatmaps.seen) | {"root z 0.9": root[:, 2]} | peaks(post, scene)
+        row["2D misfit, sigmas"] = misfit(post, scene)
         rows.append(row)
+        all_samples.append(samples)
+        all_truth.append(truth)
     values = {k: torch.cat([r[k] for r in rows]) for k in rows[0]}
-    result = {k: float(v.mean()) for k, v in values.items()}
+    result = {k: float(v.mean()) for k, v in values.items()} | agreement(torch.cat(all_samples), torch.cat(all_truth))
     for k in BY_SUBJECT:
         if k in values:
             each = {s: float(values[k][subject == s].mean()) for s in frames}
@@ -165,7 +217,7 @@ def table(methods: dict[str, dict[str, list[float]]]) -> str:
     """Mean and standard deviation over the seeds, a column per method."""
     lines = ["| figure | " + " | ".join(methods) + " |", "|---" * (1 + len(methods)) + "|"]
     for key in next(iter(methods.values())):
-        is_share = key.startswith(("z ", "xy ", "root z")) or "peak" in key
+        is_share = key.startswith(("z ", "xy ", "root z", "ECE", "rank", "2D")) or "peak" in key
         cells = []
         for figures in methods.values():
             values = torch.tensor(figures[key])

@@ -1,92 +1,41 @@
-"""Metrics of probabilistic pose estimation; errors in metres unless a name says otherwise."""
+"""Metrics of probabilistic pose estimation."""
 
-from __future__ import annotations
+from diffpose_core.metrics.accuracy import (
+    best_of,
+    energy_score,
+    mpjpe,
+    pa_mpjpe,
+    pose_energy_score,
+    procrustes,
+    residual_in_sigma,
+    root_relative,
+    weighted_mode,
+)
+from diffpose_core.metrics.body import bone_asymmetry, bone_length_error, bone_lengths
+from diffpose_core.metrics.calibration import (
+    covered,
+    expected_calibration_error,
+    inside_by_distance,
+    rank_deviation,
+    ranks,
+)
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
-
-
-def root_relative(joints: Float[Tensor, "*batch 17 3"]) -> Float[Tensor, "*batch 17 3"]:
-    """Subtract joint 0 (the pelvis)."""
-    return joints - joints[..., :1, :]
-
-
-def mpjpe(predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]) -> Float[Tensor, "*batch"]:
-    """Mean per-joint position error: the mean Euclidean distance over joints (Ionescu et al. 2014)."""
-    return (predicted - truth).norm(dim=-1).mean(-1)
-
-
-def procrustes(
-    predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]
-) -> Float[Tensor, "*batch J 3"]:
-    """Align by the best similarity: rotation without reflection, scale and translation (Umeyama 1991, eq. 40-42)."""
-    truth = truth.expand_as(predicted)
-    mu_p, mu_t = predicted.mean(-2, keepdim=True), truth.mean(-2, keepdim=True)
-    p, t = predicted - mu_p, truth - mu_t
-    u, s, vh = torch.linalg.svd(t.mT @ p)
-    sign = torch.ones_like(s)
-    sign[..., -1] = torch.sign(torch.linalg.det(u @ vh))
-    rotation = (u * sign[..., None, :]) @ vh
-    scale = (s * sign).sum(-1) / (p**2).sum((-1, -2)).clamp_min(1e-12)
-    return scale[..., None, None] * (p @ rotation.mT) + mu_t
-
-
-def pa_mpjpe(predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]) -> Float[Tensor, "*batch"]:
-    """MPJPE after :func:`procrustes`."""
-    return mpjpe(procrustes(predicted, truth), truth)
-
-
-def best_of(errors: Float[Tensor, "*batch S"], m: int) -> Float[Tensor, "*batch"]:
-    """Expected smallest of ``m`` errors drawn without replacement from the S given, exactly.
-
-    With errors sorted ascending, e_(i) is the smallest with probability C(S-i, m-1) / C(S, m).
-    """
-    size = errors.shape[-1]
-    if not 1 <= m <= size:
-        raise ValueError(f"m must lie in 1..{size}, got {m}")
-    ordered = errors.sort(-1).values
-    rank = torch.arange(size, dtype=torch.float64, device=errors.device)
-
-    def log_choose(n: Tensor, k: float) -> Tensor:
-        k_ = torch.tensor(k, dtype=torch.float64)
-        return torch.lgamma(n + 1) - torch.lgamma(k_ + 1) - torch.lgamma(n - k_ + 1)
-
-    total = torch.tensor(float(size), dtype=torch.float64)
-    remaining = size - 1 - rank
-    logs = torch.where(
-        remaining >= m - 1, log_choose(remaining.clamp_min(m - 1), m - 1) - log_choose(total, m), -torch.inf
-    )
-    return (ordered * logs.exp().to(ordered.dtype)).sum(-1)
-
-
-def energy_score(samples: Float[Tensor, "*batch S D"], truth: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
-    """E|X - y| - 0.5 E|X - X'| with the unbiased pair term (Gneiting & Raftery 2007, eq. 22); lower is better."""
-    size = samples.shape[-2]
-    to_truth = (samples - truth[..., None, :]).norm(dim=-1).mean(-1)
-    between = torch.cdist(samples, samples, compute_mode="donot_use_mm_for_euclid_dist").sum((-1, -2)) / (
-        size * (size - 1)
-    )
-    return to_truth - 0.5 * between
-
-
-def pose_energy_score(samples: Float[Tensor, "P S J 3"], truth: Float[Tensor, "P J 3"]) -> Float[Tensor, "P"]:
-    """Mean over joints of each joint's three-dimensional energy score, metres."""
-    return energy_score(samples.transpose(-3, -2), truth).mean(-1)
-
-
-def covered(samples: Float[Tensor, "*batch S"], truth: Float[Tensor, "*batch"], level: float) -> Bool[Tensor, "*batch"]:
-    """Whether the central interval of the samples holds the truth.
-
-    Quantiles at (S + 1) p (type 6 of Hyndman & Fan 1996): exact on average when truth and samples are exchangeable.
-    """
-    size = samples.shape[-1]
-    ordered = samples.sort(-1).values
-
-    def quantile(p: float) -> Tensor:
-        at = (size + 1) * p - 1
-        low = min(max(int(at // 1), 0), size - 2)
-        part = min(max(at - low, 0.0), 1.0)
-        return ordered[..., low] * (1 - part) + ordered[..., low + 1] * part
-
-    return (quantile((1 - level) / 2) <= truth) & (truth <= quantile((1 + level) / 2))
+__all__ = [
+    "best_of",
+    "bone_asymmetry",
+    "bone_length_error",
+    "bone_lengths",
+    "covered",
+    "energy_score",
+    "expected_calibration_error",
+    "inside_by_distance",
+    "mpjpe",
+    "pa_mpjpe",
+    "pose_energy_score",
+    "procrustes",
+    "rank_deviation",
+    "ranks",
+    "residual_in_sigma",
+    "root_relative",
+    "weighted_mode",
+]

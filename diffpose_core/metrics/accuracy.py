@@ -1,0 +1,98 @@
+"""How near hypotheses are to the truth; errors in metres unless a name says otherwise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def root_relative(joints: Float[Tensor, "*batch 17 3"]) -> Float[Tensor, "*batch 17 3"]:
+    """Subtract joint 0 (the pelvis)."""
+    return joints - joints[..., :1, :]
+
+
+def mpjpe(predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]) -> Float[Tensor, "*batch"]:
+    """Mean per-joint position error: the mean Euclidean distance over joints (Ionescu et al. 2014)."""
+    return (predicted - truth).norm(dim=-1).mean(-1)
+
+
+def procrustes(
+    predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]
+) -> Float[Tensor, "*batch J 3"]:
+    """Align by the best similarity: rotation without reflection, scale and translation (Umeyama 1991, eq. 40-42)."""
+    truth = truth.expand_as(predicted)
+    mu_p, mu_t = predicted.mean(-2, keepdim=True), truth.mean(-2, keepdim=True)
+    p, t = predicted - mu_p, truth - mu_t
+    u, s, vh = torch.linalg.svd(t.mT @ p)
+    sign = torch.ones_like(s)
+    sign[..., -1] = torch.sign(torch.linalg.det(u @ vh))
+    rotation = (u * sign[..., None, :]) @ vh
+    scale = (s * sign).sum(-1) / (p**2).sum((-1, -2)).clamp_min(1e-12)
+    return scale[..., None, None] * (p @ rotation.mT) + mu_t
+
+
+def pa_mpjpe(predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]) -> Float[Tensor, "*batch"]:
+    """MPJPE after :func:`procrustes`."""
+    return mpjpe(procrustes(predicted, truth), truth)
+
+
+def best_of(errors: Float[Tensor, "*batch S"], m: int) -> Float[Tensor, "*batch"]:
+    """Expected smallest of ``m`` errors drawn without replacement from the S given, exactly.
+
+    With errors sorted ascending, e_(i) is the smallest with probability C(S-i, m-1) / C(S, m).
+    """
+    size = errors.shape[-1]
+    if not 1 <= m <= size:
+        raise ValueError(f"m must lie in 1..{size}, got {m}")
+    ordered = errors.sort(-1).values
+    rank = torch.arange(size, dtype=torch.float64, device=errors.device)
+
+    def log_choose(n: Tensor, k: float) -> Tensor:
+        k_ = torch.tensor(k, dtype=torch.float64)
+        return torch.lgamma(n + 1) - torch.lgamma(k_ + 1) - torch.lgamma(n - k_ + 1)
+
+    total = torch.tensor(float(size), dtype=torch.float64)
+    remaining = size - 1 - rank
+    logs = torch.where(
+        remaining >= m - 1, log_choose(remaining.clamp_min(m - 1), m - 1) - log_choose(total, m), -torch.inf
+    )
+    return (ordered * logs.exp().to(ordered.dtype)).sum(-1)
+
+
+def energy_score(samples: Float[Tensor, "*batch S D"], truth: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+    """E|X - y| - 0.5 E|X - X'| with the unbiased pair term (Gneiting & Raftery 2007, eq. 22); lower is better."""
+    size = samples.shape[-2]
+    to_truth = (samples - truth[..., None, :]).norm(dim=-1).mean(-1)
+    between = torch.cdist(samples, samples, compute_mode="donot_use_mm_for_euclid_dist").sum((-1, -2)) / (
+        size * (size - 1)
+    )
+    return to_truth - 0.5 * between
+
+
+def pose_energy_score(samples: Float[Tensor, "P S J 3"], truth: Float[Tensor, "P J 3"]) -> Float[Tensor, "P"]:
+    """Mean over joints of each joint's three-dimensional energy score, metres."""
+    return energy_score(samples.transpose(-3, -2), truth).mean(-1)
+
+
+def weighted_mode(samples: Float[Tensor, "P S J 3"], log_weights: Float[Tensor, "P S"]) -> Float[Tensor, "P J 3"]:
+    """The hypothesis of the largest weighted kernel density among the hypotheses.
+
+    Gaussian kernel of the mean per-joint distance; its bandwidth is the distance to the k-th nearest hypothesis, k the
+    root of their number, in the median over the person's hypotheses.
+    """
+    between = (samples[:, :, None] - samples[:, None]).norm(dim=-1).mean(-1)
+    near = between.sort(-1).values[..., min(math.ceil(between.shape[-1] ** 0.5), between.shape[-1] - 1)]
+    bandwidth = near.median(-1).values.clamp_min(1e-9)
+    density = torch.logsumexp(log_weights[:, None] - 0.5 * (between / bandwidth[:, None, None]) ** 2, -1)
+    return samples[torch.arange(len(samples), device=samples.device), density.argmax(1)]
+
+
+def residual_in_sigma(
+    pixels: Float[Tensor, "*batch 2"], centre: Float[Tensor, "*#batch 2"], covariance: Float[Tensor, "*#batch 2 2"]
+) -> Float[Tensor, "*batch"]:
+    """Mahalanobis distance of a projection from a keypoint; its mean square is 2 for a Gaussian of that covariance."""
+    difference = (pixels - centre)[..., None]
+    return (difference * torch.linalg.solve(covariance, difference)).sum((-1, -2)).clamp_min(0).sqrt()
