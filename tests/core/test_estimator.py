@@ -96,6 +96,22 @@ def test_kalman_draws_from_the_exact_posterior_of_a_gaussian_prior(repeats):
     assert difference.norm() < 0.2 * covariance[3:51, 3:51].norm()
 
 
+def test_what_moves_all_joints_alike_does_not_blur_the_heatmaps(people):
+    """The root is solved for, so only the spread of the joints about their centre is the heatmaps' business."""
+
+    class Swaying(GaussianPrior):
+        def covariance(self, sigma: float) -> torch.Tensor:
+            return super().covariance(sigma) + self.sway * torch.eye(3).repeat(17, 17)
+
+    def infer(sway: float) -> torch.Tensor:
+        prior = Swaying()
+        prior.sway = sway
+        config = SamplerConfig(guidance="gradient", steps=3)
+        return run(prior, [HeatmapLikelihood(observe(people), CAMERA)], 4, config, torch.Generator().manual_seed(0))[0]
+
+    torch.testing.assert_close(infer(4.0), infer(0.0), atol=1e-3, rtol=0)
+
+
 def test_same_seed_same_bits(prior, people):
     estimator = PoseEstimator(prior, sampler=SamplerConfig(steps=4))
     a, b, c = (estimator(observe(people), CAMERA, 5, torch.Generator().manual_seed(s)).joints for s in (1, 1, 2))
