@@ -89,7 +89,7 @@ class PoseEstimator:
         log_weights = torch.full((count, num_hypotheses), -math.log(num_hypotheses), device=self.device)
         if count == 0:
             return PosePosterior(torch.zeros(0, num_hypotheses, 17, 3, device=self.device), log_weights, status)
-        joints, root = sampling.run(self.prior, observations, num_hypotheses, self.sampler, generator)
+        joints, root = self._draw(observations, num_hypotheses, generator)
         # Of a person of whom nothing is known the root is drawn from a broad prior, a room before the camera.
         unknown = (status == MISSING).all(-1)[:, None, None]
         anywhere = torch.randn(root.shape, generator=generator, device=self.device) * 2 + root.new_tensor(
@@ -97,3 +97,8 @@ class PoseEstimator:
         )
         root = torch.where(unknown, anywhere, root)
         return PosePosterior(joints + root[:, :, None], log_weights, status)
+
+    def _draw(
+        self, observations: list[Likelihood], num_hypotheses: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return sampling.run(self.prior, observations, num_hypotheses, self.sampler, generator)

@@ -24,7 +24,6 @@ from diffpose_core.likelihood.base import Likelihood, Linearised, stack
 from diffpose_core.prior import PosePrior, karras_sigmas
 from diffpose_core.prior.network import POSE_DIM
 
-GUIDANCES = ("kalman", "gradient")
 # Weak Gaussian prior of the root position (metres, optical frame): people stand in front of the camera.
 ROOT_MEAN_M = (0.0, 0.0, 5.0)
 ROOT_SD_M = (20.0, 20.0, 40.0)
@@ -56,7 +55,7 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         if self.guidance not in GUIDANCES:
-            raise ValueError(f"guidance must be one of {GUIDANCES}, got {self.guidance!r}")
+            raise ValueError(f"guidance must be one of {tuple(GUIDANCES)}, got {self.guidance!r}")
         if not 1 <= self.steps <= 1000:
             raise ValueError(f"steps must lie in 1..1000, got {self.steps}")
         if not 0 < self.sigma_min < self.sigma_max:
@@ -178,6 +177,7 @@ class Guided(NamedTuple):
 
 
 GuidedDenoiser = Callable[[Tensor, float], Guided]
+Guidance = Callable[[Posterior], GuidedDenoiser]
 
 
 def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
@@ -219,7 +219,7 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
     return guided
 
 
-def _centred(covariance: Float[Tensor, "51 51"]) -> Float[Tensor, "51 51"]:
+def centred(covariance: Float[Tensor, "51 51"]) -> Float[Tensor, "51 51"]:
     """Covariance of the joints about their common centre."""
     blocks = covariance.unflatten(0, (-1, 3)).unflatten(-1, (-1, 3))
     blocks = blocks - blocks.mean(0, keepdim=True)
@@ -237,7 +237,7 @@ def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
 
     def guided(x: Tensor, sigma: float) -> Guided:
         unit = prior.unit_m
-        covariance = unit**2 * _centred(prior.covariance(sigma))
+        covariance = unit**2 * centred(prior.covariance(sigma))
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             clean = prior.denoise(x, sigma)
@@ -251,6 +251,9 @@ def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
     return guided
 
 
+GUIDANCES: dict[str, Guidance] = {"kalman": kalman_guidance, "gradient": gradient_guidance}
+
+
 def _step(x: Tensor, guided: Guided, sigma: float, lower: float, generator: torch.Generator) -> Tensor:
     """Go from noise level ``sigma`` to ``lower``."""
     if guided.draw is not None:
@@ -261,16 +264,17 @@ def _step(x: Tensor, guided: Guided, sigma: float, lower: float, generator: torc
 
 @torch.no_grad()
 def run(
-    prior: PosePrior, likelihoods: list[Likelihood], samples: int, config: SamplerConfig, generator: torch.Generator
-) -> tuple[Float[Tensor, "P S 17 3"], Float[Tensor, "P S 3"]]:
-    """Draw hypotheses given the likelihoods.
+    prior: PosePrior, likelihoods: list[Likelihood], samples: int, config: SamplerConfig, generator: torch.Generator,
+    guidance: Guidance | None = None,
+) -> tuple[Float[Tensor, "P S 17 3"], Float[Tensor, "P S 3"]]:  # fmt: skip
+    """Draw hypotheses given the likelihoods, steered by the configured guidance or by the one given.
 
     Returns:
         Root-relative joints and root positions, metres, optical frame.
     """
     persons = likelihoods[0].persons
     posterior = Posterior(prior, likelihoods, config, generator)
-    guided = kalman_guidance(posterior) if config.guidance == "kalman" else gradient_guidance(posterior)
+    guided = (guidance or GUIDANCES[config.guidance])(posterior)
     sigmas = karras_sigmas(config.steps, config.sigma_min, config.sigma_max).tolist()
     x = sigmas[0] * torch.randn(persons, samples, POSE_DIM, generator=generator, device=prior.device)
     for sigma, lower in itertools.pairwise(sigmas):

@@ -27,6 +27,7 @@ import torch
 from tqdm import tqdm
 
 from diffpose_core import PoseEstimator, PosePosterior, PosePrior, SamplerConfig
+from diffpose_core.baselines import BASELINES, BaselineEstimator, GaussianPrior
 from diffpose_core.data import SCENARIOS, MocapSet, SyntheticConfig, SyntheticScene, load_mocap, synthesize
 from diffpose_core.metrics import (
     best_of,
@@ -48,12 +49,14 @@ from diffpose_core.metrics.calibration import CENTRES
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 BY_SUBJECT = ("mean MPJPE", "energy score", "PA best of 50")
-METHODS = {
+OURS = {
     "kalman, 25 steps": SamplerConfig(),
     "kalman, 10 steps": SamplerConfig(steps=10),
     "gradient, 10 x 5 steps": SamplerConfig(guidance="gradient", steps=10, repeats=5),
     "gradient, 50 steps": SamplerConfig(guidance="gradient", steps=50),
 }
+GAUSSIAN = "Gaussian prior"
+METHODS = (*OURS, *BASELINES, GAUSSIAN)
 BATCH = 10
 """Poses that share a camera and are estimated together."""
 
@@ -198,6 +201,15 @@ def draw_poses(data: MocapSet, poses: int, seed: int) -> torch.Tensor:
     return drawn[torch.randperm(len(drawn), generator=generator)]
 
 
+def build(method: str, prior: PosePrior, device: str) -> PoseEstimator:
+    """Return the estimator of a method."""
+    if method == GAUSSIAN:
+        return PoseEstimator(GaussianPrior.like(prior), device)
+    if method in BASELINES:
+        return BaselineEstimator(prior, device, BASELINES[method])
+    return PoseEstimator(prior, device, OURS[method])
+
+
 def frame_counts(data: MocapSet) -> dict[int, int]:
     """Return how many frames each subject has."""
     return {s: int((data.subject == s).sum()) for s in data.subject.unique().tolist()}
@@ -208,7 +220,7 @@ def work(job: Job, settings: Settings) -> dict[str, float]:
     torch.set_num_threads(1)
     data = load_mocap(settings.data, settings.split)
     pick = draw_poses(data, settings.poses, job.seed)
-    estimator = PoseEstimator(PosePrior.from_pretrained(settings.prior), settings.device, METHODS[job.method])
+    estimator = build(job.method, PosePrior.from_pretrained(settings.prior), settings.device)
     world, subject, scenario = data.joints[pick], data.subject[pick], SCENARIOS[job.scenario]
     return evaluate(estimator, world, subject, frame_counts(data), scenario, settings.hypotheses, 100 + job.seed)
 
@@ -267,7 +279,7 @@ def main() -> None:
         "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
     )
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS), metavar="NAME")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="NAME")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME")
     parser.add_argument("--poses", type=int, default=510, help="in all; equally many of every subject, so rounded down")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hypotheses", type=int, default=50)

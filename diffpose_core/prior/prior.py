@@ -93,7 +93,9 @@ class PosePrior:
         Heun's second-order solver of the probability-flow ODE (2206.00364, algorithm 1).
         """
         sigmas = [*karras_sigmas(steps, 0.02, 8.0).tolist(), 0.0]
-        x = torch.randn(n, POSE_DIM, generator=generator, device=self.device) * sigmas[0]
+        # The first level is p(x0) blurred: centred at the mean pose, whose ankles and head lie three units from zero.
+        mean = self.denoise(torch.zeros(POSE_DIM, device=self.device), sigmas[0])
+        x = mean + sigmas[0] * torch.randn(n, POSE_DIM, generator=generator, device=self.device)
         for s, s_next in itertools.pairwise(sigmas):
             slope = (x - self.denoise(x, s)) / s
             euler = x + (s_next - s) * slope

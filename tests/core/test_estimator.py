@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePrior, SamplerConfig
+from diffpose_core.baselines import GaussianPrior
 from diffpose_core.likelihood import HeatmapLikelihood, KnownJoints
 from diffpose_core.metrics import mpjpe, root_relative
 from diffpose_core.observation import INFERRED, MISSING, OBSERVED, ObservationModel
@@ -50,27 +51,16 @@ def test_posterior_agrees_with_what_was_seen(prior, people, sampler, skeleton):
     assert torch.linalg.eigvalsh(post.covariance).min() > 0
 
 
-class GaussianPrior(PosePrior):
-    """A prior for which all is known: Gaussian poses, the root joint at zero."""
-
-    device = torch.device("cpu")
-
-    def __init__(self) -> None:
-        self.unit_m = 0.28
-        mix = torch.randn(51, 51, generator=torch.Generator().manual_seed(5)) / 51**0.5
-        mix[:3] = 0
-        self.spread = mix @ mix.T
-
-    def denoise(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        return x @ torch.linalg.solve(self.spread + sigma**2 * torch.eye(51), self.spread)
-
-    def covariance(self, sigma: float) -> torch.Tensor:
-        return self.spread - self.spread @ torch.linalg.solve(self.spread + sigma**2 * torch.eye(51), self.spread)
+def gaussian_prior() -> GaussianPrior:
+    """Gaussian poses about zero, the root joint at zero."""
+    mix = torch.randn(51, 51, generator=torch.Generator().manual_seed(5)) / 51**0.5
+    mix[:3] = 0
+    return GaussianPrior(torch.zeros(51), mix @ mix.T, 0.28)
 
 
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_kalman_draws_from_the_exact_posterior_of_a_gaussian_prior(repeats):
-    prior = GaussianPrior()
+    prior = gaussian_prior()
     truth = torch.linalg.cholesky(prior.spread + 1e-6 * torch.eye(51)) @ torch.randn(
         51, generator=torch.Generator().manual_seed(1)
     )
@@ -100,11 +90,14 @@ def test_what_moves_all_joints_alike_does_not_blur_the_heatmaps(people):
     """The root is solved for, so only the spread of the joints about their centre is the heatmaps' business."""
 
     class Swaying(GaussianPrior):
+        sway = 0.0
+
         def covariance(self, sigma: float) -> torch.Tensor:
             return super().covariance(sigma) + self.sway * torch.eye(3).repeat(17, 17)
 
     def infer(sway: float) -> torch.Tensor:
-        prior = Swaying()
+        still = gaussian_prior()
+        prior = Swaying(still.mean, still.spread, still.unit_m)
         prior.sway = sway
         config = SamplerConfig(guidance="gradient", steps=3)
         return run(prior, [HeatmapLikelihood(observe(people), CAMERA)], 4, config, torch.Generator().manual_seed(0))[0]

@@ -40,6 +40,9 @@ def test_samples_are_human(prior):
     head_up = -(joints[:, H36M17.index("HeadTop"), 1])
     assert (head_up > 0).float().mean() > 0.9
     assert joints.std(0)[1:].min() > 0.01
+    # The augmented training poses reach from 0.68 m above the pelvis to 0.70 m below it in the mean.
+    assert float(head_up.mean()) == pytest.approx(0.68, abs=0.03)
+    assert float(joints[:, [3, 6], 1].mean()) == pytest.approx(0.70, abs=0.03)
 
 
 def test_same_seed_same_bits(prior):
