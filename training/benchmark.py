@@ -225,18 +225,40 @@ def work(job: Job, settings: Settings) -> dict[str, float]:
     return evaluate(estimator, world, subject, frame_counts(data), scenario, settings.hypotheses, 100 + job.seed)
 
 
+def decimals(key: str) -> int:
+    """Decimals worth printing: of a share 3, of millimetres 1."""
+    return 3 if key.startswith(("z ", "xy ", "root z", "ECE", "rank", "2D")) or "peak" in key else 1
+
+
 def table(methods: dict[str, dict[str, list[float]]]) -> str:
     """Mean and standard deviation over the seeds, a column per method."""
     lines = ["| figure | " + " | ".join(methods) + " |", "|---" * (1 + len(methods)) + "|"]
     for key in next(iter(methods.values())):
-        is_share = key.startswith(("z ", "xy ", "root z", "ECE", "rank", "2D")) or "peak" in key
         cells = []
         for figures in methods.values():
             values = torch.tensor(figures[key])
             spread = float(values.std()) if len(values) > 1 else 0.0
-            digits = 3 if is_share else 1
-            cells.append(f"{float(values.mean()):.{digits}f} ± {spread:.{digits}f}")
+            cells.append(f"{float(values.mean()):.{decimals(key)}f} ± {spread:.{decimals(key)}f}")
         lines.append(f"| {key} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+SUMMARY = (
+    "mean MPJPE", "PA best of 50", "energy score", "z 0.5", "z 0.9", "xy 0.5", "xy 0.9", "ECE about the median",
+)  # fmt: skip
+
+
+def summary(scenarios: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+    """One row per scenario and method: means over the seeds, and the energy score's spread."""
+    lines = ["| scenario | method | " + " | ".join(SUMMARY) + " |", "|---" * (2 + len(SUMMARY)) + "|"]
+    for scenario, methods in scenarios.items():
+        for method, figures in methods.items():
+            cells = []
+            for key in SUMMARY:
+                values = torch.tensor(figures.get(key, [torch.nan]))
+                spread = f" ± {float(values.std()):.1f}" if key == "energy score" and len(values) > 1 else ""
+                cells.append(f"{float(values.mean()):.{decimals(key)}f}{spread}")
+            lines.append(f"| {scenario} | {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -310,6 +332,7 @@ def main() -> None:
             f"{scenario}: {poses} poses of {args.split} subjects x {args.seeds} seeds, "
             f"{args.hypotheses} hypotheses; mm\n{table(methods)}\n"
         )
+    print(summary(scenarios))
     if args.json:
         report = {
             "split": args.split, "poses": poses, "hypotheses": args.hypotheses,
