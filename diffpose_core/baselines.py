@@ -103,7 +103,7 @@ class GaussianPrior(PosePrior):
         self.metadata, self.sha256 = {}, ""
 
     @classmethod
-    def like(cls, prior: PosePrior, draws: int = 20_000) -> GaussianPrior:
+    def like(cls, prior: PosePrior, draws: int = 4_000) -> GaussianPrior:
         """Return the Gaussian with the moments of poses drawn from another prior."""
         poses = prior.sample(draws, torch.Generator(prior.device).manual_seed(0)).flatten(1) / prior.unit_m
         return cls(poses.mean(0), torch.cov(poses.T), prior.unit_m)
