@@ -13,27 +13,38 @@ from diffpose_core.metrics.accuracy import (
 )
 from diffpose_core.metrics.body import bone_asymmetry, bone_length_error, bone_lengths
 from diffpose_core.metrics.calibration import (
+    chi_square_from_uniform,
+    coverage,
     covered,
     expected_calibration_error,
     inside_by_distance,
     rank_deviation,
+    rank_histogram,
     ranks,
 )
+from diffpose_core.metrics.generation import frechet_distance, precision_recall_density_coverage
+from diffpose_core.metrics.uncertainty import bootstrap_interval
 
 __all__ = [
     "best_of",
     "bone_asymmetry",
     "bone_length_error",
     "bone_lengths",
+    "bootstrap_interval",
+    "chi_square_from_uniform",
+    "coverage",
     "covered",
     "energy_score",
     "expected_calibration_error",
+    "frechet_distance",
     "inside_by_distance",
     "mpjpe",
     "pa_mpjpe",
     "pose_energy_score",
+    "precision_recall_density_coverage",
     "procrustes",
     "rank_deviation",
+    "rank_histogram",
     "ranks",
     "residual_in_sigma",
     "root_relative",

@@ -63,8 +63,14 @@ def best_of(errors: Float[Tensor, "*batch S"], m: int) -> Float[Tensor, "*batch"
 
 
 def energy_score(samples: Float[Tensor, "*batch S D"], truth: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
-    """E|X - y| - 0.5 E|X - X'| with the unbiased pair term (Gneiting & Raftery 2007, eq. 22); lower is better."""
+    """E|X - y| - 0.5 E|X - X'| with the unbiased pair term (Gneiting & Raftery 2007, eq. 22); lower is better.
+
+    Raises:
+        ValueError: there are fewer than 2 samples.
+    """
     size = samples.shape[-2]
+    if size < 2:
+        raise ValueError(f"samples must hold at least 2 samples, got {size}")
     to_truth = (samples - truth[..., None, :]).norm(dim=-1).mean(-1)
     between = torch.cdist(samples, samples, compute_mode="donot_use_mm_for_euclid_dist").sum((-1, -2)) / (
         size * (size - 1)
@@ -81,7 +87,8 @@ def weighted_mode(samples: Float[Tensor, "P S J 3"], log_weights: Float[Tensor, 
     """The hypothesis of the largest weighted kernel density among the hypotheses.
 
     Gaussian kernel of the mean per-joint distance; its bandwidth is the distance to the k-th nearest hypothesis, k the
-    root of their number, in the median over the person's hypotheses.
+    root of their number rounded up, in the median over the person's hypotheses. Pass root-relative poses for the mode
+    of the pose alone.
     """
     between = (samples[:, :, None] - samples[:, None]).norm(dim=-1).mean(-1)
     near = between.sort(-1).values[..., min(math.ceil(between.shape[-1] ** 0.5), between.shape[-1] - 1)]
