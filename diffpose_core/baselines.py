@@ -41,10 +41,7 @@ def dps(posterior: Posterior) -> GuidedDenoiser:
             clean = prior.denoise(x, sigma)
             joints = clean * prior.unit_m
             seen = posterior.linearise(joints, posterior.locate(joints), nothing)
-            white = torch.linalg.solve_triangular(
-                torch.linalg.cholesky(seen.noise.detach()), seen.residual[..., None], upper=False
-            )
-            (slope,) = torch.autograd.grad(white.norm(dim=(-2, -1)).sum(), x)
+            (slope,) = torch.autograd.grad(seen.residual.norm(dim=-1).sum(), x)
         # The ancestral step takes the share 1 - (lower / sigma)^2 of the way to the mean; the whole step is due.
         return Guided(clean.detach() - DPS_STEP * slope / (1 - (lower[sigma] / sigma) ** 2), None)
 
@@ -61,8 +58,10 @@ def pigdm(posterior: Posterior) -> GuidedDenoiser:
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             clean = prior.denoise(x, sigma)
-        gain, _, _, q = posterior.update(clean.detach() * unit, covariance, posterior.config.gauss_newton_passes)
-        (pulled,) = torch.autograd.grad(clean, x, unit * (q[..., None, :] @ gain.observation.jacobian)[..., 0, :])
+        joints = clean.detach() * unit
+        gain, residual, root_offset = posterior.gain(joints, posterior.locate(joints), covariance)
+        _, q = gain.solve(residual[..., None], root_offset[..., None])
+        (pulled,) = torch.autograd.grad(clean, x, unit * (q.mT @ gain.observation.jacobian)[..., 0, :])
         return Guided(clean.detach() + sigma**2 * pulled, None)
 
     return guided

@@ -43,7 +43,6 @@ class SamplerConfig:
         sigma_min: last noise level, units of the scaled pose.
         repeats: visits of every noise level but the last one, each noised back from the level below (RePaint, Lugmayr
             et al., 2201.09865, algorithm 1); mends what guidance alone gets wrong, at the price of as many more steps.
-        gauss_newton_passes: linearisations of the camera per noise level.
     """
 
     guidance: str = "kalman"
@@ -51,7 +50,6 @@ class SamplerConfig:
     sigma_max: float = 3.0
     sigma_min: float = 0.07
     repeats: int = 1
-    gauss_newton_passes: int = 2
 
     def __post_init__(self) -> None:
         if self.guidance not in GUIDANCES:
@@ -62,8 +60,6 @@ class SamplerConfig:
             raise ValueError(f"need 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}")
         if not 1 <= self.repeats <= 100:
             raise ValueError(f"repeats must lie in 1..100, got {self.repeats}")
-        if not 1 <= self.gauss_newton_passes <= 10:
-            raise ValueError(f"gauss_newton_passes must lie in 1..10, got {self.gauss_newton_passes}")
 
 
 def _randn(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -82,7 +78,7 @@ def _factor(covariance: Float[Tensor, "*batch D D"]) -> Float[Tensor, "*batch D 
 class Gain:
     """Generalised least squares of one linearisation, ready for several right-hand sides.
 
-    With S = H C H^T + R: dT = (G^T S^-1 G + P)^-1 G^T S^-1 r and q = S^-1 (r - G dT).
+    With S = H C H^T + I: dT = (G^T S^-1 G + P)^-1 G^T S^-1 r and q = S^-1 (r - G dT).
     """
 
     observation: Linearised
@@ -94,28 +90,23 @@ class Gain:
     def of(cls, observation: Linearised, covariance: Float[Tensor, "51 51"]) -> Gain:
         """Factor S and the root's normal matrix."""
         h = observation.jacobian
-        s = (h @ covariance) @ h.mT + observation.noise
-        # Scaling to unit diagonal keeps float32 exact beside the huge variance of unobserved rows.
-        scale = s.diagonal(dim1=-2, dim2=-1).sqrt()
-        factor = torch.linalg.cholesky(
-            s / (scale[..., :, None] * scale[..., None, :]) + 1e-6 * torch.eye(s.shape[-1], device=s.device)
-        )
-        factor = scale[..., None] * factor
+        s = (h @ covariance) @ h.mT
+        # Where the noise is tiny beside the prior's spread float32 would lose it: at least a millionth of the variance.
+        diagonal = s.diagonal(dim1=-2, dim2=-1)
+        factor = torch.linalg.cholesky(s + torch.diag_embed((1e-6 * diagonal).clamp_min(1.0)))
         white = torch.linalg.solve_triangular(factor, observation.root_jacobian, upper=False)
         precision = torch.diag(torch.tensor(ROOT_SD_M, device=h.device) ** -2)
         return cls(observation, factor, white, torch.linalg.cholesky(white.mT @ white + precision))
 
     def solve(
-        self, residual: Float[Tensor, "P S D"], root_offset: Float[Tensor, "P S 3"]
-    ) -> tuple[Float[Tensor, "P S 3"], Float[Tensor, "P S D"]]:
-        """Return dT and q; ``root_offset`` is the root's prior mean minus its current value."""
-        white = torch.linalg.solve_triangular(self.factor, residual[..., None], upper=False)
+        self, residual: Float[Tensor, "P S D n"], root_offset: Float[Tensor, "P S 3 n"]
+    ) -> tuple[Float[Tensor, "P S 3 n"], Float[Tensor, "P S D n"]]:
+        """Return dT and q of n right-hand sides; ``root_offset``: the root's prior mean minus its current value."""
+        white = torch.linalg.solve_triangular(self.factor, residual, upper=False)
         precision = root_offset.new_tensor(ROOT_SD_M) ** -2
-        target = self.whitened_root.mT @ white + (precision * root_offset)[..., None]
+        target = self.whitened_root.mT @ white + precision[:, None] * root_offset
         root = torch.cholesky_solve(target, self.root_factor)
-        left = white - self.whitened_root @ root
-        q = torch.linalg.solve_triangular(self.factor.mT, left, upper=True)
-        return root[..., 0], q[..., 0]
+        return root, torch.linalg.solve_triangular(self.factor.mT, white - self.whitened_root @ root, upper=True)
 
 
 class Posterior:
@@ -141,24 +132,21 @@ class Posterior:
         guesses = [g for y in self.likelihoods if (g := y.start_root(pose)) is not None]
         return guesses[0] if guesses else self._root_mean.expand(*joints.shape[:2], 3)
 
-    def update(
-        self, joints: Float[Tensor, "P S 51"], covariance: Float[Tensor, "51 51"], passes: int
-    ) -> tuple[Gain, Float[Tensor, "P S 51"], Float[Tensor, "P S 3"], Float[Tensor, "P S D"]]:
-        """Gauss-Newton for E[x0, T | x, y] from the denoised joints; return gain, joints, root and q."""
-        at, root = joints, self.locate(joints)
-        for _ in range(passes):
-            seen = self.linearise(at, root, covariance)
-            gain = Gain.of(seen, covariance)
-            residual = seen.residual + (seen.jacobian @ (at - joints)[..., None])[..., 0]
-            step, q = gain.solve(residual, self._root_mean - root)
-            at = joints + (q[..., None, :] @ seen.jacobian @ covariance)[..., 0, :]
-            root = _in_front(root + step)
-        return gain, at, root, q
+    def gain(
+        self, joints: Float[Tensor, "P S 51"], root: Float[Tensor, "P S 3"], covariance: Float[Tensor, "51 51"]
+    ) -> tuple[Gain, Float[Tensor, "P S D"], Float[Tensor, "P S 3"]]:
+        """Return the gain of all observations about these joints and roots, and its own right-hand sides."""
+        gain = Gain.of(self.linearise(joints, root, covariance), covariance)
+        return gain, gain.observation.residual, self._root_mean - root
 
     def draw_root(self, joints: Float[Tensor, "P S 51"]) -> Float[Tensor, "P S 3"]:
         """Draw T from p(T | x0, y) by Gauss-Newton, the joints as uncertain as at the last noise level."""
         covariance = self.prior.unit_m**2 * self.prior.covariance(self.config.sigma_min)
-        gain, _, root, _ = self.update(joints, covariance, 2)
+        root = self.locate(joints)
+        for _ in range(2):
+            gain, residual, offset = self.gain(joints, root, covariance)
+            step, _ = gain.solve(residual[..., None], offset[..., None])
+            root = _in_front(root + step[..., 0])
         noise = torch.linalg.solve_triangular(gain.root_factor.mT, _randn(root, self.generator)[..., None], upper=True)
         return _in_front(root + noise[..., 0])
 
@@ -195,26 +183,25 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
             clean = prior.denoise(x, sigma)
         unit = prior.unit_m
         covariance = unit**2 * prior.covariance(sigma)
-        gain, _, root, q = posterior.update(clean.detach() * unit, covariance, posterior.config.gauss_newton_passes)
+        joints = clean.detach() * unit
+        gain, residual, root_offset = posterior.gain(joints, posterior.locate(joints), covariance)
         seen = gain.observation
-        cotangent = unit * (q[..., None, :] @ seen.jacobian)[..., 0, :]
-        (pulled,) = torch.autograd.grad(clean, x, cotangent)
-        # C(s) is an average; where the network's own Jacobian pulls far harder, the linearisation does not hold.
-        expected = (cotangent @ prior.covariance(sigma)).norm(dim=-1, keepdim=True)
-        pull = sigma**2 * pulled
-        pull = pull * (MAX_PULL * expected / pull.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
-        mean = clean.detach() + pull
         # Matheron: draw from the prior, observe it with noise, correct by the innovation.
-        error = _randn(mean, generator) @ _factor(covariance).mT
-        noise_factor = torch.linalg.cholesky(seen.noise)
-        observed = (seen.jacobian @ error[..., None] + noise_factor @ _randn(seen.residual, generator)[..., None])[
-            ..., 0
-        ]
-        root_error = _randn(root, generator) * root.new_tensor(ROOT_SD_M)
-        observed = observed + (seen.root_jacobian @ root_error[..., None])[..., 0]
-        _, q_draw = gain.solve(-observed, torch.zeros_like(root))
-        draw = error + (q_draw[..., None, :] @ seen.jacobian @ covariance)[..., 0, :]
-        return Guided(mean, mean + draw / unit)
+        error = _randn(joints, generator) @ _factor(covariance).mT
+        root_error = _randn(root_offset, generator) * root_offset.new_tensor(ROOT_SD_M)
+        observed = seen.jacobian @ error[..., None] + seen.root_jacobian @ root_error[..., None]
+        observed = observed[..., 0] + _randn(residual, generator)
+        right = torch.stack([residual, -observed], -1)
+        _, q = gain.solve(right, torch.stack([root_offset, torch.zeros_like(root_offset)], -1))
+        pulls = unit * (q.mT @ seen.jacobian)
+        expected, draw = ((pulls @ covariance) / unit**2).unbind(-2)
+        (pulled,) = torch.autograd.grad(clean, x, pulls[..., 0, :])
+        # C(s) is an average; where the network's own Jacobian pulls far harder, the linearisation does not hold.
+        limit = MAX_PULL * expected.norm(dim=-1, keepdim=True)
+        pull = sigma**2 * pulled
+        pull = pull * (limit / pull.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
+        mean = clean.detach() + pull
+        return Guided(mean, mean + error / unit + draw)
 
     return guided
 

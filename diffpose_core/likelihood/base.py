@@ -9,43 +9,31 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-HUGE_VARIANCE = 1e8
-"""Variance that stands for "not observed", in the square of the observation's own unit."""
-
-
 @dataclass(frozen=True)
 class Linearised:
     """An observation linearised about a pose X and root position T: y = h + H dX + G dT + noise.
+
+    All in standard deviations of the noise (whitened), so that the noise is N(0, I). A row of zeros is not observed.
 
     Attributes:
         residual: y - h(X + T).
         jacobian: H, derivative with respect to the root-relative joints in metres.
         root_jacobian: G, derivative with respect to the root position in metres.
-        noise: R, variance of each independent pair (or single) of observations as a full matrix.
     """
 
     residual: Float[Tensor, "P S D"]
     jacobian: Float[Tensor, "P S D 51"]
     root_jacobian: Float[Tensor, "P S D 3"]
-    noise: Float[Tensor, "P S D D"]
 
 
 def stack(parts: list[Linearised]) -> Linearised:
     """Combine independent observations into one."""
     if len(parts) == 1:
         return parts[0]
-    persons, samples = parts[0].residual.shape[:2]
-    sizes = [p.residual.shape[-1] for p in parts]
-    noise = parts[0].noise.new_zeros(persons, samples, sum(sizes), sum(sizes))
-    start = 0
-    for part, size in zip(parts, sizes, strict=True):
-        noise[..., start : start + size, start : start + size] = part.noise
-        start += size
     return Linearised(
         torch.cat([p.residual for p in parts], -1),
         torch.cat([p.jacobian for p in parts], -2),
         torch.cat([p.root_jacobian for p in parts], -2),
-        noise,
     )
 
 

@@ -8,11 +8,19 @@ from torch import Tensor
 
 from diffpose_core.camera import Camera
 from diffpose_core.heatmap import Heatmaps
-from diffpose_core.likelihood.base import HUGE_VARIANCE, Linearised
+from diffpose_core.likelihood.base import Linearised
 from diffpose_core.observation import ObservationModel
 
 MIN_GUESS_M, MAX_GUESS_M = 0.3, 200.0
 """Depths between which a first guess of the root is believed."""
+
+
+def _inverse_factor(covariance: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch 2 2"]:
+    """Inverse of the lower Cholesky factor."""
+    a = covariance[..., 0, 0].rsqrt()
+    slope = covariance[..., 0, 1] * a * a
+    c = (covariance[..., 1, 1] - slope * covariance[..., 0, 1]).rsqrt()
+    return torch.stack([a, torch.zeros_like(a), -c * slope, c], -1).unflatten(-1, (2, 2))
 
 
 class HeatmapLikelihood:
@@ -75,18 +83,11 @@ class HeatmapLikelihood:
         expanded = means.expand(*mode.shape[:-1], -1, 2).gather(-2, mode[..., None].expand(*mode.shape, 2))[..., 0, :]
         cov = covs.gather(-3, mode[..., None, None].expand(*mode.shape, 2, 2))[..., 0, :, :]
         cov = torch.where(outlier[..., None, None], heat.area[:, None, None, None, None] * eye, cov)
-        used = heat.seen[:, None].expand(outlier.shape)
-        residual = torch.where(used[..., None], expanded - pixels, 0.0)
-        noise = torch.where(used[..., None, None], cov, HUGE_VARIANCE * eye)
-        persons, samples, keypoints = used.shape
-        full = torch.einsum("pskab,kj->pskajb", jacobian, self._weights).reshape(persons, samples, 2 * keypoints, 51)
-        block = torch.zeros(persons, samples, keypoints, 2, keypoints, 2, device=pixels.device)
-        index = torch.arange(keypoints, device=pixels.device)
-        block[:, :, index, :, index, :] = noise.permute(2, 0, 1, 3, 4)
-        return Linearised(
-            residual.flatten(-2), full, jacobian.flatten(-3, -2),
-            block.reshape(persons, samples, 2 * keypoints, 2 * keypoints),
-        )  # fmt: skip
+        whitener = heat.seen[:, None, :, None, None] * _inverse_factor(cov)
+        residual = (whitener @ (expanded - pixels)[..., None])[..., 0]
+        rows = whitener @ jacobian
+        full = rows[..., None, :] * self._weights[:, None, :, None]
+        return Linearised(residual.flatten(-2), full.flatten(-2).flatten(-3, -2), rows.flatten(-3, -2))
 
     def log_density(
         self, joints: Float[Tensor, "P S 17 3"], covariance: Float[Tensor, "51 51"]

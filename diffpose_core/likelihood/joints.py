@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from diffpose_core.likelihood.base import HUGE_VARIANCE, Linearised
+from diffpose_core.likelihood.base import Linearised
 from diffpose_core.observation import INFERRED, MISSING, OBSERVED
 
 
@@ -66,15 +66,12 @@ class KnownJoints:
     ) -> Linearised:  # fmt: skip
         """Exact: the observation is linear."""
         persons, samples = joints.shape[:2]
-        known = self.known[:, None, :, None]
-        residual = torch.where(known, self.joints[:, None] - joints - root[:, :, None], 0.0)
-        variance = torch.where(self.known, self.std**2, HUGE_VARIANCE).repeat_interleave(3, -1)
-        eye = torch.eye(51, device=joints.device)
+        precision = (self.known / self.std)[:, None, :, None]
+        residual = precision * (self.joints[:, None] - joints - root[:, :, None])
+        rows = torch.diag_embed(precision.expand(persons, 1, 17, 3).flatten(-2))
+        each = torch.eye(3, device=joints.device).repeat(17, 1)
         return Linearised(
-            residual.flatten(-2),
-            eye.expand(persons, samples, 51, 51),
-            torch.eye(3, device=joints.device).repeat(17, 1).expand(persons, samples, 51, 3),
-            torch.diag_embed(variance)[:, None].expand(persons, samples, 51, 51),
+            residual.flatten(-2), rows.expand(persons, samples, 51, 51), (rows @ each).expand(persons, samples, 51, 3)
         )
 
     def log_density(

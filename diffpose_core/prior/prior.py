@@ -74,7 +74,7 @@ class PosePrior:
 
     def denoise(self, x: Float[Tensor, "*batch 51"], sigma: float) -> Float[Tensor, "*batch 51"]:
         """D(x, s) = E[x0 | x], in units of the scaled pose."""
-        return self.model(x, torch.full(x.shape[:-1], sigma, device=x.device))
+        return self.model(x, torch.full((1,) * (x.dim() - 1), sigma, device=x.device))
 
     def covariance(self, sigma: float) -> Float[Tensor, "51 51"]:
         """C(s), the covariance of x0 given the noisy x, in square units; log-linear between stored levels."""
