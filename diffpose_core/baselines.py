@@ -1,18 +1,22 @@
 """Other ways from the same observations to poses, to compare with; reachable from the benchmark only.
 
-Each is written from its paper as a guidance for :func:`diffpose_core.sampler.run`, or as a prior for it: the loop,
-the noise levels and the treatment of the root (solved for at every step) are the same for all, so that what differs
-is the guidance.
+Each is written from its paper as a guidance for :func:`diffpose_core.sampler.run`, as a prior for it, or, where the
+paper has a loop of its own, as an estimator. The treatment of the root (solved for at every step) is the same for all;
+for guidances the loop and the noise levels are too, so that what differs is the guidance.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffpose_core.data.augment import AugmentConfig, augment
 from diffpose_core.estimator import PoseEstimator
 from diffpose_core.likelihood.base import Likelihood
 from diffpose_core.prior import PosePrior
@@ -20,15 +24,17 @@ from diffpose_core.prior.network import POSE_DIM
 from diffpose_core.prior.schedule import karras_sigmas
 from diffpose_core.sampler import Guidance, Guided, GuidedDenoiser, Posterior, SamplerConfig, centred, run
 
-DPS_STEP = 0.1
-"""By the energy score on validation subjects, among 0.01, 0.03, 0.1, 0.2 and 0.4 at 50 steps."""
+DPS_STEP = 0.003
+NORMALISED_DPS_STEP = 0.1
+PLATYPOSE_STEP, PLATYPOSE_SUBSTEPS = 0.005, 10
+"""Steps by the energy score on validation subjects (docs/benchmark.md)."""
 
 
-def dps(posterior: Posterior) -> GuidedDenoiser:
-    """DPS (Chung et al., 2209.14687, algorithm 1, section 3.3): the same step at every level, along the misfit's slope.
+def dps(posterior: Posterior, normalised: bool) -> GuidedDenoiser:
+    """DPS (Chung et al., 2209.14687, algorithm 1): the same step at every level, along the misfit's slope.
 
-    The misfit is the norm of the residuals in their standard deviations; its slope goes through the network and
-    through the root.
+    The misfit is half the squared norm of the residuals in their standard deviations or, normalised (section 3.3), the
+    norm; its slope goes through the network and through the root.
     """
     prior, config = posterior.prior, posterior.config
     sigmas = karras_sigmas(config.steps, config.sigma_min, config.sigma_max).tolist()
@@ -41,9 +47,11 @@ def dps(posterior: Posterior) -> GuidedDenoiser:
             clean = prior.denoise(x, sigma)
             joints = clean * prior.unit_m
             seen = posterior.linearise(joints, posterior.locate(joints), nothing)
-            (slope,) = torch.autograd.grad(seen.residual.norm(dim=-1).sum(), x)
+            misfit = seen.residual.norm(dim=-1)
+            (slope,) = torch.autograd.grad((misfit if normalised else 0.5 * misfit**2).sum(), x)
+        step = NORMALISED_DPS_STEP if normalised else DPS_STEP
         # The ancestral step takes the share 1 - (lower / sigma)^2 of the way to the mean; the whole step is due.
-        return Guided(clean.detach() - DPS_STEP * slope / (1 - (lower[sigma] / sigma) ** 2), None)
+        return Guided(clean.detach() - step * slope / (1 - (lower[sigma] / sigma) ** 2), None)
 
     return guided
 
@@ -88,6 +96,23 @@ def mpgd(posterior: Posterior) -> GuidedDenoiser:
     return guided
 
 
+def platypose(posterior: Posterior) -> GuidedDenoiser:
+    """Platypose (Pierzchlewicz et al., 2403.06164): plain gradient descent of the misfit on the clean pose itself."""
+    prior = posterior.prior
+    nothing = torch.zeros(POSE_DIM, POSE_DIM, device=prior.device)
+
+    def guided(x: Tensor, sigma: float) -> Guided:
+        clean = prior.denoise(x, sigma)
+        for _ in range(PLATYPOSE_SUBSTEPS):
+            joints = clean * prior.unit_m
+            seen = posterior.linearise(joints, posterior.locate(joints), nothing)
+            descent = (seen.residual[..., None, :] @ seen.jacobian)[..., 0, :]
+            clean = clean + PLATYPOSE_STEP * prior.unit_m * descent
+        return Guided(clean, None)
+
+    return guided
+
+
 class GaussianPrior(PosePrior):
     """A prior that knows poses by mean and covariance only; for it the kalman sampler is exact, but for the camera.
 
@@ -128,29 +153,110 @@ class GaussianPrior(PosePrior):
         return self.spread - self.spread @ torch.linalg.solve(self._noisy(sigma), self.spread)
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A guidance at its settings."""
+class GuidedEstimator(PoseEstimator):
+    """A :class:`PoseEstimator` that is steered by another guidance."""
 
-    guidance: Guidance
-    config: SamplerConfig
-
-
-BASELINES: dict[str, Baseline] = {
-    "DPS": Baseline(dps, SamplerConfig(guidance="gradient", steps=50)),
-    "PiGDM": Baseline(pigdm, SamplerConfig(guidance="gradient", steps=25)),
-    "MPGD": Baseline(mpgd, SamplerConfig(guidance="gradient", steps=50)),
-}
-
-
-class BaselineEstimator(PoseEstimator):
-    """A :class:`PoseEstimator` that is steered by a baseline."""
-
-    def __init__(self, prior: PosePrior, device: str | torch.device, baseline: Baseline) -> None:
-        super().__init__(prior, device, baseline.config)
-        self.guidance = baseline.guidance
+    def __init__(self, prior: PosePrior, device: str | torch.device, config: SamplerConfig, guidance: Guidance) -> None:
+        super().__init__(prior, device, config)
+        self.guidance = guidance
 
     def _draw(
         self, observations: list[Likelihood], num_hypotheses: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         return run(self.prior, observations, num_hypotheses, self.sampler, generator, self.guidance)
+
+
+def _turned(poses: Float[Tensor, "*batch 17 3"], yaw: float) -> Float[Tensor, "*batch 17 3"]:
+    """Turn poses in camera axes about the camera's y axis."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    return poses @ poses.new_tensor([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+
+
+def _misfit(observations: list[Likelihood], poses: Tensor, roots: Tensor) -> Float[Tensor, "P S"]:
+    """Return minus the log likelihood of root-relative poses at their roots."""
+    nothing = torch.zeros(POSE_DIM, POSE_DIM, device=poses.device)
+    logs = [y.log_density(poses + roots[:, :, None], nothing) for y in observations]
+    return -torch.stack(logs).sum(0)
+
+
+class ZedoEstimator(PoseEstimator):
+    """ZeDO (Jiang et al., 2307.03833, section 3): poses are fitted to the rays and denoised a little, in turns.
+
+    Hypotheses differ by the pose that they start from, here drawn from the prior and turned to fit best. The denoiser
+    goes from a small noise level to a smaller one, and nothing is drawn on the way.
+    """
+
+    ITERATIONS, START_SIGMA, TURNS = 200, 0.5, 16
+
+    def _draw(
+        self, observations: list[Likelihood], num_hypotheses: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        posterior = Posterior(self.prior, observations, self.sampler, generator)
+        persons, unit = observations[0].persons, self.prior.unit_m
+        drawn = self.prior.sample(persons * num_hypotheses, generator).unflatten(0, (persons, num_hypotheses))
+        turns = [_turned(drawn, 2 * math.pi * i / self.TURNS) for i in range(self.TURNS)]
+        misfits = [_misfit(observations, pose, posterior.locate(pose.flatten(-2))) for pose in turns]
+        best = torch.stack(misfits).argmin(0)
+        x = torch.stack(turns).gather(0, best[None, :, :, None, None].expand(1, *drawn.shape))[0].flatten(-2) / unit
+        # The distance to a ray is the residual of a camera that sees directions: the least move that removes it.
+        isotropic = torch.eye(POSE_DIM, device=self.device) * 1e3
+        sigmas = karras_sigmas(self.ITERATIONS, self.sampler.sigma_min, self.START_SIGMA).tolist()
+        for sigma, lower in itertools.pairwise(sigmas):
+            joints = x * unit
+            gain, residual, _ = posterior.gain(joints, posterior.locate(joints), isotropic)
+            seen = gain.observation
+            q = torch.cholesky_solve(residual[..., None], gain.factor)
+            x = x + (q.mT @ seen.jacobian @ isotropic)[..., 0, :] / unit
+            x = x + (1 - lower / sigma) * (self.prior.denoise(x, sigma) - x)
+        joints = (x * unit).unflatten(-1, (-1, 3))
+        joints = joints - joints[:, :, :1]
+        return joints, posterior.draw_root(joints.flatten(-2))
+
+
+class NearestNeighbours(PoseEstimator):
+    """The poses of the training set, augmented as for training, that fit the observations best.
+
+    Args:
+        world: [N, 17, 3] metres, z up.
+        candidates: how many augmented poses to choose from.
+    """
+
+    CHUNK = 2_000
+
+    def __init__(self, prior: PosePrior, device: str | torch.device, world: Tensor, candidates: int = 50_000) -> None:
+        super().__init__(prior, device)
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randint(len(world), (candidates,), generator=generator)
+        self.poses = augment(world[drawn], AugmentConfig(), generator).to(self.device)
+
+    def _draw(
+        self, observations: list[Likelihood], num_hypotheses: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        posterior = Posterior(self.prior, observations, self.sampler, generator)
+        misfits = []
+        for chunk in self.poses.split(self.CHUNK):
+            poses = chunk.expand(observations[0].persons, *chunk.shape)
+            misfits.append(_misfit(observations, poses, posterior.locate(poses.flatten(-2))))
+        joints = self.poses[torch.cat(misfits, 1).topk(num_hypotheses, largest=False).indices]
+        return joints, posterior.draw_root(joints.flatten(-2))
+
+
+Build = Callable[[PosePrior, str, Callable[[], Tensor]], PoseEstimator]
+
+
+def _guided(guidance: Guidance, steps: int) -> Build:
+    config = SamplerConfig(guidance="gradient", steps=steps)
+    return lambda prior, device, _: GuidedEstimator(prior, device, config, guidance)
+
+
+BASELINES: dict[str, Build] = {
+    "DPS": _guided(partial(dps, normalised=False), 50),
+    "DPS, normalised": _guided(partial(dps, normalised=True), 50),
+    "PiGDM": _guided(pigdm, 25),
+    "MPGD": _guided(mpgd, 50),
+    "Platypose": _guided(platypose, 25),
+    "ZeDO": lambda prior, device, _: ZedoEstimator(prior, device),
+    "Gaussian prior": lambda prior, device, _: PoseEstimator(GaussianPrior.like(prior), device),
+    "nearest neighbours": lambda prior, device, training: NearestNeighbours(prior, device, training()),
+}
+"""From a prior, a device and the training poses [N, 17, 3] (world, z up; read only by who calls for them)."""

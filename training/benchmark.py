@@ -3,7 +3,9 @@
     python training/benchmark.py --data mocap_free.npz --poses 510 --seeds 3
 
 Prints a table of millimetres and coverages for every scenario, mean and
-standard deviation over the seeds, and writes all of it as JSON and as a
+standard deviation over the seeds, and a summary with 95 % confidence
+intervals (bootstrap over the poses of all seeds: how far the figure is known
+for these subjects, not for others), and writes all of it as JSON and as a
 picture. Errors are root-relative; the inputs are keypoints with heatmaps, as
 the scenario says (``diffpose_core.data.SCENARIOS``); the root position is not
 known. The same number of poses is drawn from every subject: people count
@@ -15,6 +17,7 @@ processes, which take one thread each.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import platform
@@ -25,14 +28,18 @@ from pathlib import Path
 
 import torch
 from tqdm import tqdm
+from train import TrainConfig, load_splits
 
-from diffpose_core import PoseEstimator, PosePosterior, PosePrior, SamplerConfig
-from diffpose_core.baselines import BASELINES, BaselineEstimator, GaussianPrior
+from diffpose_core import H36M17, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
+from diffpose_core.baselines import BASELINES
 from diffpose_core.data import SCENARIOS, MocapSet, SyntheticConfig, SyntheticScene, load_mocap, synthesize
 from diffpose_core.metrics import (
     best_of,
     bone_asymmetry,
     bone_length_error,
+    bootstrap_interval,
+    chi_square_from_uniform,
+    coverage,
     covered,
     expected_calibration_error,
     inside_by_distance,
@@ -40,6 +47,7 @@ from diffpose_core.metrics import (
     pa_mpjpe,
     pose_energy_score,
     rank_deviation,
+    rank_histogram,
     ranks,
     residual_in_sigma,
     root_relative,
@@ -49,14 +57,14 @@ from diffpose_core.metrics.calibration import CENTRES
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 BY_SUBJECT = ("mean MPJPE", "energy score", "PA best of 50")
+WITH_INTERVAL = (*BY_SUBJECT, "MPJPE best of 50", "mode MPJPE")
 OURS = {
     "kalman, 25 steps": SamplerConfig(),
     "kalman, 10 steps": SamplerConfig(steps=10),
     "gradient, 10 x 5 steps": SamplerConfig(guidance="gradient", steps=10, repeats=5),
     "gradient, 50 steps": SamplerConfig(guidance="gradient", steps=50),
 }
-GAUSSIAN = "Gaussian prior"
-METHODS = (*OURS, *BASELINES, GAUSSIAN)
+METHODS = (*OURS, *BASELINES)
 BATCH = 10
 """Poses that share a camera and are estimated together."""
 
@@ -82,16 +90,17 @@ class Settings:
     hypotheses: int
 
 
-def coverage(samples: torch.Tensor, truth: torch.Tensor, seen: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Share of coordinates inside the central intervals, per person: of all joints but the root, and of the hidden."""
+def coverages(samples: torch.Tensor, truth: torch.Tensor, seen: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Share of coordinates inside the central intervals, per person: of all joints but the root, seen and hidden."""
+    samples, truth, seen = samples[:, :, 1:], truth[:, 1:], seen[:, 1:]
+    masks = {"": torch.ones_like(seen)}
+    if not seen.all():  # every person of such a scenario has hidden joints
+        masks |= {", seen": seen, ", hidden": ~seen}
     row = {}
-    for level in LEVELS:
-        inside = covered(samples[:, :, 1:].movedim(1, -1), truth[:, 1:], level).float()
-        row[f"z {level:g}"], row[f"xy {level:g}"] = inside[..., 2].mean(-1), inside[..., :2].mean((-1, -2))
-        if not seen.all():  # every person of such a scenario has hidden joints
-            hidden = ~seen[:, 1:]
-            each = {"z": inside[..., 2], "xy": inside[..., :2].mean(-1)}
-            row |= {f"{k} {level:g}, hidden": (v * hidden).sum(-1) / hidden.sum(-1) for k, v in each.items()}
+    for name, mask in masks.items():
+        share = coverage(samples, truth, LEVELS, mask)
+        for i, level in enumerate(LEVELS):
+            row[f"z {level:g}{name}"], row[f"xy {level:g}{name}"] = share[:, i, 2], share[:, i, :2].mean(-1)
     return row
 
 
@@ -136,18 +145,20 @@ def agreement(samples: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
         )
         for centre in CENTRES
     }
-    rank = ranks(samples.movedim(1, -1), truth)
+    rank, size = ranks(samples.movedim(1, -1), truth), samples.shape[1]
     by_axis = {"z": rank[..., 2], "xy": rank[..., :2]}
-    return figures | {
-        f"rank deviation {k}": float(rank_deviation(v.flatten(), samples.shape[1])) for k, v in by_axis.items()
-    }
+    figures |= {f"rank deviation {k}": float(rank_deviation(v.flatten(), size)) for k, v in by_axis.items()}
+    # Coordinates of one pose hang together, poses do not: one joint's ranks are what the statistic may be taken of.
+    bins = max(b for b in range(2, 22) if (size + 1) % b == 0) if size > 1 else 2
+    wrist = rank_histogram(rank[:, H36M17.index("RWrist") - 1, 2], size, bins)
+    return figures | {"rank chi-square per degree, right wrist's z": float(chi_square_from_uniform(wrist)) / (bins - 1)}
 
 
 def evaluate(
     estimator: PoseEstimator, world: torch.Tensor, subject: torch.Tensor, frames: dict[int, int],
     config: SyntheticConfig, hypotheses: int, seed: int,
-) -> dict[str, float]:  # fmt: skip
-    """Return the figures of one method on the given world poses.
+) -> tuple[dict[str, float], dict[str, torch.Tensor]]:  # fmt: skip
+    """Return the figures of one method on the given world poses, and each pose's own of those with an interval.
 
     ``frames``: how many frames each subject has in all.
     """
@@ -167,7 +178,7 @@ def evaluate(
         for m in (1, 5, 10, 50, 200):
             if m <= hypotheses:
                 row[f"MPJPE best of {m}"], row[f"PA best of {m}"] = best_of(error, m), best_of(aligned, m)
-        mode = root_relative(weighted_mode(post.joints.cpu(), post.log_weights.cpu()))
+        mode = weighted_mode(samples, post.log_weights.cpu())
         row |= {
             "mode MPJPE": mpjpe(mode, truth),
             "bone asymmetry": bone_asymmetry(samples).mean(1),
@@ -176,7 +187,7 @@ def evaluate(
         row["root error"] = (post.mean[:, 0].cpu() - scene.joints[:, 0]).norm(dim=-1)
         row = {k: 1000 * v for k, v in row.items()}
         root = covered(post.joints[:, :, 0].cpu().movedim(1, -1), scene.joints[:, 0], 0.9).float()
-        row |= coverage(samples, truth, scene.heatmaps.seen) | {"root z 0.9": root[:, 2]} | peaks(post, scene)
+        row |= coverages(samples, truth, scene.heatmaps.seen) | {"root z 0.9": root[:, 2]} | peaks(post, scene)
         row["2D misfit, sigmas"] = misfit(post, scene)
         rows.append(row)
         all_samples.append(samples)
@@ -189,7 +200,7 @@ def evaluate(
             result[f"{k}, frames alike"] = sum(frames[s] * v for s, v in each.items()) / sum(frames.values())
             result |= {f"{k}, subject {s}": v for s, v in each.items()}
     result["ms per pose"] = 1000 * elapsed_s / len(world)
-    return result
+    return result, {k: values[k] for k in WITH_INTERVAL if k in values}
 
 
 def draw_poses(data: MocapSet, poses: int, seed: int) -> torch.Tensor:
@@ -201,13 +212,12 @@ def draw_poses(data: MocapSet, poses: int, seed: int) -> torch.Tensor:
     return drawn[torch.randperm(len(drawn), generator=generator)]
 
 
-def build(method: str, prior: PosePrior, device: str) -> PoseEstimator:
+def build(method: str, settings: Settings) -> PoseEstimator:
     """Return the estimator of a method."""
-    if method == GAUSSIAN:
-        return PoseEstimator(GaussianPrior.like(prior), device)
-    if method in BASELINES:
-        return BaselineEstimator(prior, device, BASELINES[method])
-    return PoseEstimator(prior, device, OURS[method])
+    prior = PosePrior.from_pretrained(settings.prior)
+    if method in OURS:
+        return PoseEstimator(prior, settings.device, OURS[method])
+    return BASELINES[method](prior, settings.device, lambda: load_splits(settings.data, TrainConfig())[0].joints)
 
 
 def frame_counts(data: MocapSet) -> dict[int, int]:
@@ -215,14 +225,14 @@ def frame_counts(data: MocapSet) -> dict[int, int]:
     return {s: int((data.subject == s).sum()) for s in data.subject.unique().tolist()}
 
 
-def work(job: Job, settings: Settings) -> dict[str, float]:
+def work(job: Job, settings: Settings) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
     """Do one job, in a process of its own."""
     torch.set_num_threads(1)
     data = load_mocap(settings.data, settings.split)
     pick = draw_poses(data, settings.poses, job.seed)
-    estimator = build(job.method, PosePrior.from_pretrained(settings.prior), settings.device)
     world, subject, scenario = data.joints[pick], data.subject[pick], SCENARIOS[job.scenario]
-    return evaluate(estimator, world, subject, frame_counts(data), scenario, settings.hypotheses, 100 + job.seed)
+    estimator, frames = build(job.method, settings), frame_counts(data)
+    return evaluate(estimator, world, subject, frames, scenario, settings.hypotheses, 100 + job.seed)
 
 
 def decimals(key: str) -> int:
@@ -248,21 +258,26 @@ SUMMARY = (
 )  # fmt: skip
 
 
-def summary(scenarios: dict[str, dict[str, dict[str, list[float]]]]) -> str:
-    """One row per scenario and method: means over the seeds, and the energy score's spread."""
+Figures = dict[str, dict[str, dict[str, list[float]]]]
+"""Scenario -> method -> figure -> one value per seed, or an interval's two ends."""
+
+
+def summary(scenarios: Figures, intervals: Figures) -> str:
+    """One row per scenario and method: means over the seeds, and intervals of 95 % where there are any."""
     lines = ["| scenario | method | " + " | ".join(SUMMARY) + " |", "|---" * (2 + len(SUMMARY)) + "|"]
     for scenario, methods in scenarios.items():
         for method, figures in methods.items():
             cells = []
             for key in SUMMARY:
                 values = torch.tensor(figures.get(key, [torch.nan]))
-                spread = f" ± {float(values.std()):.1f}" if key == "energy score" and len(values) > 1 else ""
-                cells.append(f"{float(values.mean()):.{decimals(key)}f}{spread}")
+                ends = intervals[scenario][method].get(key)
+                between = f" ({ends[0]:.1f} to {ends[1]:.1f})" if ends else ""
+                cells.append(f"{float(values.mean()):.{decimals(key)}f}{between}")
             lines.append(f"| {scenario} | {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def draw(scenarios: dict[str, dict[str, dict[str, list[float]]]], path: Path) -> None:
+def draw(scenarios: Figures, path: Path) -> None:
     """Draw the energy score and the coverage that each method reaches in each scenario."""
     import matplotlib as mpl
 
@@ -316,30 +331,36 @@ def main() -> None:
     poses = args.poses // len(frames) * len(frames)
     settings = Settings(args.data, args.split, args.prior, args.device, poses, args.hypotheses)
     jobs = [Job(s, m, seed) for s in args.scenarios for m in args.methods for seed in range(args.seeds)]
-    done: dict[Job, dict[str, float]] = {}
+    done: dict[Job, tuple[dict[str, float], dict[str, torch.Tensor]]] = {}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.processes, mp_context=spawn) as pool:
         waiting = {pool.submit(work, job, settings): job for job in jobs}
         for future in tqdm(as_completed(waiting), total=len(jobs), unit="job"):
             done[waiting[future]] = future.result()
-    scenarios: dict[str, dict[str, dict[str, list[float]]]] = {}
+    scenarios: Figures = {}
+    intervals: Figures = {}
     for job in jobs:
         figures = scenarios.setdefault(job.scenario, {}).setdefault(job.method, {})
-        for key, value in done[job].items():
+        for key, value in done[job][0].items():
             figures.setdefault(key, []).append(value)
+    for scenario, method in itertools.product(args.scenarios, args.methods):
+        each = [done[Job(scenario, method, seed)][1] for seed in range(args.seeds)]
+        pooled = {k: torch.cat([e[k] for e in each]) for k in each[0]}
+        ends = {k: bootstrap_interval(v, torch.Generator().manual_seed(0)) for k, v in pooled.items()}
+        intervals.setdefault(scenario, {})[method] = {k: [float(e) for e in v] for k, v in ends.items()}
     for scenario, methods in scenarios.items():
         print(
             f"{scenario}: {poses} poses of {args.split} subjects x {args.seeds} seeds, "
             f"{args.hypotheses} hypotheses; mm\n{table(methods)}\n"
         )
-    print(summary(scenarios))
+    print(summary(scenarios, intervals))
     if args.json:
         report = {
             "split": args.split, "poses": poses, "hypotheses": args.hypotheses,
             "settings": {s: asdict(SCENARIOS[s]) for s in args.scenarios},
             "prior_sha256": PosePrior.from_pretrained(args.prior).sha256, "device": args.device,
             "torch": torch.__version__, "machine": platform.machine(), "processes": args.processes,
-            "scenarios": scenarios,
+            "scenarios": scenarios, "intervals": intervals,
         }  # fmt: skip
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1) + "\n")

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+
 @dataclass(frozen=True)
 class Linearised:
     """An observation linearised about a pose X and root position T: y = h + H dX + G dT + noise.

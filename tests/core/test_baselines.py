@@ -1,10 +1,13 @@
 """The ways of steering that the benchmark compares with."""
 
+import itertools
+
 import pytest
 import torch
 
-from diffpose_core import H36M17, Camera, Heatmaps, PoseEstimator, PosePrior, SamplerConfig
-from diffpose_core.baselines import BASELINES, BaselineEstimator, GaussianPrior
+from diffpose_core import H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
+from diffpose_core.baselines import BASELINES, GaussianPrior, NearestNeighbours
+from diffpose_core.metrics import root_relative
 
 CAMERA = Camera.from_field_of_view(1280, 720, 60.0)
 
@@ -30,31 +33,45 @@ def residual_px(post, people: torch.Tensor) -> torch.Tensor:
     return (CAMERA.project(post.mean) - CAMERA.project(people)).norm(dim=-1).median()
 
 
+@pytest.fixture(scope="module")
+def training(prior) -> torch.Tensor:
+    """Poses with z up, as motion data has them."""
+    camera_axes = prior.sample(3000, torch.Generator().manual_seed(5))
+    return torch.stack([camera_axes[..., 0], camera_axes[..., 2], -camera_axes[..., 1]], -1)
+
+
+@pytest.fixture(scope="module")
+def drawn(prior, people, training) -> dict[str, list[PosePosterior]]:
+    """Every method twice with the same seed."""
+    estimators = {name: build(prior, "cpu", lambda: training) for name, build in BASELINES.items()}
+    estimators["gradient"] = PoseEstimator(prior, "cpu", SamplerConfig(guidance="gradient"))
+    return {
+        name: [e(observe(people), CAMERA, 20, torch.Generator().manual_seed(0)) for _ in range(2)]
+        for name, e in estimators.items()
+    }
+
+
 @pytest.mark.parametrize("name", BASELINES)
-def test_baselines_agree_with_what_was_seen(prior, people, name):
-    estimator = BaselineEstimator(prior, "cpu", BASELINES[name])
-    post, again = (estimator(observe(people), CAMERA, 20, torch.Generator().manual_seed(0)) for _ in range(2))
+def test_baselines_agree_with_what_was_seen(prior, people, drawn, name):
+    post, again = drawn[name]
     assert torch.equal(post.joints, again.joints)
+    assert torch.isfinite(post.joints).all()
     nothing_seen = prior.sample(4, torch.Generator().manual_seed(9)) + torch.tensor([0.2, 0.1, 3.5])
     blind_px = (CAMERA.project(nothing_seen) - CAMERA.project(people)).norm(dim=-1).median()
     assert residual_px(post, people) < 0.5 * blind_px
 
 
-def test_each_baseline_steers_in_its_own_way(prior, people):
-    config = SamplerConfig(guidance="gradient", steps=5)
-    drawn = {
-        name: BaselineEstimator(prior, "cpu", type(b)(b.guidance, config))(
-            observe(people), CAMERA, 4, torch.Generator().manual_seed(0)
-        ).joints
-        for name, b in BASELINES.items()
-    }
-    drawn["gradient"] = PoseEstimator(prior, "cpu", config)(
-        observe(people), CAMERA, 4, torch.Generator().manual_seed(0)
-    ).joints
-    names = list(drawn)
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            assert (drawn[a] - drawn[b]).abs().max() > 0.01, (a, b)
+def test_each_baseline_steers_in_its_own_way(drawn):
+    for a, b in itertools.combinations(drawn, 2):
+        assert (drawn[a][0].joints - drawn[b][0].joints).abs().max() > 0.01, (a, b)
+
+
+def test_the_nearest_neighbour_of_a_training_pose_is_that_pose(prior, training):
+    """The camera looks along world +y: the pose stands before it as its own augmentation does."""
+    neighbours = NearestNeighbours(prior, "cpu", training, candidates=400)
+    wanted = neighbours.poses[:3]
+    post = neighbours(observe(wanted + torch.tensor([0.0, 0.0, 4.0]), 1.0), CAMERA, 1, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(root_relative(post.joints[:, 0]), wanted, atol=1e-5, rtol=0)
 
 
 def test_the_gaussian_prior_has_the_moments_of_the_poses_it_is_made_like(prior):
