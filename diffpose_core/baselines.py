@@ -24,9 +24,9 @@ from diffpose_core.prior.network import POSE_DIM
 from diffpose_core.prior.schedule import karras_sigmas
 from diffpose_core.sampler import Guidance, Guided, GuidedDenoiser, Posterior, SamplerConfig, centred, run
 
-DPS_STEP = 0.003
+DPS_STEP = 0.01
 NORMALISED_DPS_STEP = 0.1
-PLATYPOSE_STEP, PLATYPOSE_SUBSTEPS = 0.005, 10
+PLATYPOSE_STEP, PLATYPOSE_SUBSTEPS = 0.3, 10
 """Steps by the energy score on validation subjects (docs/benchmark.md)."""
 
 
@@ -39,14 +39,14 @@ def dps(posterior: Posterior, normalised: bool) -> GuidedDenoiser:
     prior, config = posterior.prior, posterior.config
     sigmas = karras_sigmas(config.steps, config.sigma_min, config.sigma_max).tolist()
     lower = dict(zip(sigmas, [*sigmas[1:], 0.0], strict=True))
-    nothing = torch.zeros(POSE_DIM, POSE_DIM, device=prior.device)
 
     def guided(x: Tensor, sigma: float) -> Guided:
+        spread = prior.unit_m**2 * prior.covariance(sigma)  # only chooses among peaks and outliers
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             clean = prior.denoise(x, sigma)
             joints = clean * prior.unit_m
-            seen = posterior.linearise(joints, posterior.locate(joints), nothing)
+            seen = posterior.linearise(joints, posterior.locate(joints), spread)
             misfit = seen.residual.norm(dim=-1)
             (slope,) = torch.autograd.grad((misfit if normalised else 0.5 * misfit**2).sum(), x)
         step = NORMALISED_DPS_STEP if normalised else DPS_STEP
@@ -97,17 +97,21 @@ def mpgd(posterior: Posterior) -> GuidedDenoiser:
 
 
 def platypose(posterior: Posterior) -> GuidedDenoiser:
-    """Platypose (Pierzchlewicz et al., 2403.06164): plain gradient descent of the misfit on the clean pose itself."""
+    """Platypose (Pierzchlewicz et al., 2403.06164): plain gradient descent of the misfit on the clean pose itself.
+
+    A step of 1 is the largest stable one for the best seen joint: pixels are no common unit of near and far people.
+    """
     prior = posterior.prior
-    nothing = torch.zeros(POSE_DIM, POSE_DIM, device=prior.device)
 
     def guided(x: Tensor, sigma: float) -> Guided:
+        spread = prior.unit_m**2 * prior.covariance(sigma)  # only chooses among peaks and outliers
         clean = prior.denoise(x, sigma)
         for _ in range(PLATYPOSE_SUBSTEPS):
             joints = clean * prior.unit_m
-            seen = posterior.linearise(joints, posterior.locate(joints), nothing)
+            seen = posterior.linearise(joints, posterior.locate(joints), spread)
             descent = (seen.residual[..., None, :] @ seen.jacobian)[..., 0, :]
-            clean = clean + PLATYPOSE_STEP * prior.unit_m * descent
+            steepest = (seen.jacobian**2).sum(-1).amax(-1, keepdim=True).clamp_min(1e-12)
+            clean = clean + PLATYPOSE_STEP * descent / (steepest * prior.unit_m)
         return Guided(clean, None)
 
     return guided
