@@ -23,6 +23,29 @@ def _inverse_factor(covariance: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*
     return torch.stack([a, torch.zeros_like(a), -c * slope, c], -1).unflatten(-1, (2, 2))
 
 
+class _RootGuess:
+    """What a first guess of the root takes from the heatmaps alone, once."""
+
+    def __init__(self, heat: Heatmaps, camera: Camera) -> None:
+        best = heat.weights.argmax(-1)[..., None, None]
+        rays = camera.unproject(heat.means.gather(2, best.expand(*best.shape[:-1], 2))[:, :, 0])
+        weight = heat.seen * heat.visibility * (1 - heat.outlier) + 1e-9
+        weight = weight / weight.sum(-1, keepdim=True)
+        mean = (weight[..., None] * rays).sum(1, keepdim=True)
+        # (X + T)_xy = ray (X + T)_z  =>  [1 0 -u; 0 1 -v] T = [-1 0 u; 0 -1 v] X
+        rows = torch.zeros(*rays.shape, 3, device=rays.device)
+        rows[..., 0, 0] = rows[..., 1, 1] = 1
+        rows[..., 2] = -rays
+        weighted = weight[..., None, None] * rows
+        normal = (weighted.mT @ rows).sum(1) + 1e-6 * torch.eye(3, device=rays.device)
+        self.from_points = torch.linalg.solve(normal[:, None], -weighted.mT @ rows).mT.flatten(1, 2)
+        """[P, K * 3, 3]: the root of flattened keypoints, as a row, is the product of both."""
+        self.weight = weight[:, None, None]
+        self.mean_ray = torch.nn.functional.pad(mean, (0, 1), value=1.0)[:, None]
+        self.spread = (weight[..., None] * (rays - mean) ** 2).sum((1, 2)).sqrt().clamp_min(1e-6)[:, None, None]
+        self.informed = (heat.seen.sum(-1) >= 2)[:, None, None]
+
+
 class HeatmapLikelihood:
     """p(heatmaps | pose): every keypoint's density at its projection, with the skeletons' offset added."""
 
@@ -34,6 +57,7 @@ class HeatmapLikelihood:
         self._weights = self.model.weights.to(device)
         self._offset_sd_m = self.model.offset_sd_m.to(device)
         self._focal = 0.5 * (camera.fx + camera.fy)
+        self._guess = _RootGuess(heatmaps, camera)
 
     @property
     def persons(self) -> int:
@@ -106,28 +130,14 @@ class HeatmapLikelihood:
         A pose that fits the rays badly can be solved to lie behind the camera; then the scaled-orthographic
         guess serves, which depends on the sizes alone.
         """
-        heat = self.heatmaps
-        best = heat.weights.argmax(-1)[..., None, None]
-        pixels = heat.means.gather(2, best.expand(*best.shape[:-1], 2))[:, :, 0]
-        rays = self.camera.unproject(pixels)[:, None]
+        guess = self._guess
         points = self._keypoints(joints)
-        weight = (heat.seen * heat.visibility * (1 - heat.outlier))[:, None] + 1e-9
-        weight = (weight / weight.sum(-1, keepdim=True)).expand(points.shape[:3])
-        mean_ray = torch.einsum("psk,pskc->psc", weight, rays.expand(*points.shape[:3], 2))
-        mean_point = torch.einsum("psk,pskc->psc", weight, points)
-        spread_ray = torch.einsum("psk,pskc->ps", weight, (rays - mean_ray[:, :, None]) ** 2).sqrt()
-        spread_point = torch.einsum("psk,pskc->ps", weight, (points - mean_point[:, :, None])[..., :2] ** 2).sqrt()
-        depth = (spread_point / spread_ray.clamp_min(1e-6)).clamp(MIN_GUESS_M, MAX_GUESS_M)[..., None]
-        orthographic = torch.cat([mean_ray * depth - mean_point[..., :2], depth - mean_point[..., 2:]], -1)
-        # (X + T)_xy = ray (X + T)_z  =>  [1 0 -u; 0 1 -v] T = ray X_z - X_xy
-        rhs = rays * points[..., 2:] - points[..., :2]
-        rows = torch.zeros(*points.shape[:-1], 2, 3, device=points.device)
-        rows[..., 0, 0] = rows[..., 1, 1] = 1
-        rows[..., 2] = -rays
-        normal = torch.einsum("psk,pskab,pskac->psbc", weight, rows, rows)
-        target = torch.einsum("psk,pskab,pska->psb", weight, rows, rhs)
-        root = torch.linalg.solve(normal + 1e-6 * torch.eye(3, device=points.device), target)
+        root = points.flatten(-2) @ guess.from_points
+        mean_point = guess.weight @ points
+        from_mean = (points - mean_point)[..., :2] ** 2
+        spread = (guess.weight @ from_mean).sum(-1).sqrt()
+        depth = (spread / guess.spread).clamp(MIN_GUESS_M, MAX_GUESS_M)
+        orthographic = guess.mean_ray * depth[..., None] - mean_point
         solved = (root[..., 2:] > MIN_GUESS_M) & (root[..., 2:] < MAX_GUESS_M)
-        informed = (heat.seen.sum(-1) >= 2)[:, None, None]
-        nothing = torch.tensor([0.0, 0.0, 4.0], device=points.device)
-        return torch.where(informed, torch.where(solved, root, orthographic), nothing)
+        root = torch.where(solved, root, orthographic[:, :, 0])
+        return torch.where(guess.informed, root, root.new_tensor([0.0, 0.0, 4.0]))

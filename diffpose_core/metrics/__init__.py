@@ -2,6 +2,7 @@
 
 from diffpose_core.metrics.accuracy import (
     best_of,
+    energy_distance,
     energy_score,
     mpjpe,
     pa_mpjpe,
@@ -34,6 +35,7 @@ __all__ = [
     "chi_square_from_uniform",
     "coverage",
     "covered",
+    "energy_distance",
     "energy_score",
     "expected_calibration_error",
     "frechet_distance",

@@ -78,6 +78,26 @@ def energy_score(samples: Float[Tensor, "*batch S D"], truth: Float[Tensor, "*ba
     return to_truth - 0.5 * between
 
 
+def energy_distance(a: Float[Tensor, "*batch S D"], b: Float[Tensor, "*batch T D"]) -> Float[Tensor, "*batch"]:
+    """2 E|A - B| - E|A - A'| - E|B - B'| (Szekely and Rizzo 2013), unbiased: about 0 for draws of one distribution.
+
+    In the samples' unit; it is below zero by chance. Twice what the energy score loses when ``a`` is drawn instead of
+    the distribution that the truth and ``b`` come from.
+
+    Raises:
+        ValueError: there are fewer than 2 samples of either.
+    """
+    for name, samples in (("a", a), ("b", b)):
+        if samples.shape[-2] < 2:
+            raise ValueError(f"{name} must hold at least 2 samples, got {samples.shape[-2]}")
+
+    def between(x: Tensor, y: Tensor) -> Tensor:
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").sum((-1, -2))
+
+    s, t = a.shape[-2], b.shape[-2]
+    return 2 * between(a, b) / (s * t) - between(a, a) / (s * (s - 1)) - between(b, b) / (t * (t - 1))
+
+
 def pose_energy_score(samples: Float[Tensor, "P S J 3"], truth: Float[Tensor, "P J 3"]) -> Float[Tensor, "P"]:
     """Mean over joints of each joint's three-dimensional energy score, metres."""
     return energy_score(samples.transpose(-3, -2), truth).mean(-1)

@@ -11,10 +11,25 @@ from diffpose_core.metrics import (
     bone_asymmetry,
     bone_length_error,
     bone_lengths,
+    energy_distance,
     energy_score,
     residual_in_sigma,
     weighted_mode,
 )
+
+
+def test_energy_distance_agrees_with_scipy_and_is_unbiased():
+    """scipy has the square root of the biased form, which counts each sample's zero distance to itself."""
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=40), rng.normal(1.0, 2.0, size=30)
+    within = [np.abs(v[:, None] - v[None]).mean() / (len(v) - 1) for v in (a, b)]
+    expected = stats.energy_distance(a, b) ** 2 - sum(within)
+    found = energy_distance(torch.tensor(a)[:, None], torch.tensor(b)[:, None])
+    assert float(found) == pytest.approx(expected, rel=1e-9)
+    same = energy_distance(torch.tensor(rng.normal(size=(400, 20, 5))), torch.tensor(rng.normal(size=(400, 20, 5))))
+    assert abs(float(same.mean())) < 4 * float(same.std()) / 20
+    with pytest.raises(ValueError, match="b must hold at least 2 samples, got 1"):
+        energy_distance(torch.zeros(2, 3), torch.zeros(1, 3))
 
 
 def test_energy_score_agrees_with_sums_over_pairs():
