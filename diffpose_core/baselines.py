@@ -141,8 +141,8 @@ class GaussianPrior(PosePrior):
         """Where the moments are."""
         return self.mean.device
 
-    def to(self, device: torch.device | str) -> GaussianPrior:
-        """Return this prior on ``device``."""
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> GaussianPrior:
+        """Return this prior on ``device``; there is no network whose precision could be lowered."""
         return GaussianPrior(self.mean.to(device), self.spread.to(device), self.unit_m)
 
     def _noisy(self, sigma: float) -> Float[Tensor, "51 51"]:

@@ -32,8 +32,8 @@ class PoseEstimator:
         self, prior: PosePrior, device: str | torch.device = "cpu", sampler: SamplerConfig | None = None
     ) -> None:
         self.device = checked_device(device)
-        self.prior = prior.to(self.device)
         self.sampler = sampler or SamplerConfig()
+        self.prior = prior.to(self.device, sampling.PRECISIONS[self.sampler.precision])
 
     def __call__(
         self, heatmaps: Heatmaps, camera: Camera, num_hypotheses: int = 50, generator: torch.Generator | None = None

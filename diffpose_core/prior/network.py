@@ -96,6 +96,13 @@ class Denoiser(nn.Module):
         octaves = torch.linspace(-2, 3, config.noise_channels // 2)
         self.register_buffer("frequencies", 2**octaves, persistent=False)
 
+    def with_weights(self, dtype: torch.dtype) -> Denoiser:
+        """Return this network with its weights in ``dtype``; noise levels, scaling and the result stay as exact."""
+        exact = self.root_mask, self.frequencies
+        self.to(dtype)
+        self.root_mask, self.frequencies = exact
+        return self
+
     def forward(self, x: Float[Tensor, "*batch 51"], sigma: Float[Tensor, "*#batch"]) -> Float[Tensor, "*batch 51"]:
         """Return the posterior mean of the clean scaled pose.
 

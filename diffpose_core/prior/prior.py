@@ -58,14 +58,14 @@ class PosePrior:
         """Where the weights are."""
         return self.model.root_mask.device
 
-    def to(self, device: torch.device | str) -> PosePrior:
-        """Return this prior with its weights on ``device``."""
-        if torch.device(device) == self.device:
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> PosePrior:
+        """Return this prior with its weights on ``device``, in ``dtype``."""
+        if torch.device(device) == self.device and dtype == self.model.head.weight.dtype:
             return self
         model = Denoiser(self.model.config)
         model.load_state_dict(self.model.state_dict())
         return PosePrior(
-            model.to(device),
+            model.to(device).with_weights(dtype),
             self._log_sigmas.exp().to(device),
             self._covariances.to(device),
             self.metadata,

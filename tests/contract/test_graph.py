@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from diffpose_core import sampler
 from diffpose_ros import graph, parameters
 from diffpose_ros.calibration import load_calibration
 from diffpose_ros.sources import FrameSource
@@ -30,6 +31,7 @@ def test_the_parameter_file_holds_every_default():
     [
         (parameters.DiffusionParameters, {"num_hypotheses": 0}, "num_hypotheses must lie in 1..10000, got 0"),
         (parameters.DiffusionParameters, {"guidance": "magic"}, "guidance must be one of .* got 'magic'"),
+        (parameters.DiffusionParameters, {"precision": "int8"}, "precision must be one of .* got 'int8'"),
         (parameters.DetectorParameters, {"min_score": float("nan")}, "min_score must lie in"),
         (parameters.DetectorParameters, {"image_reliability": "fast"}, "image_reliability must be one of"),
         (parameters.CameraParameters, {"rate_hz": 0.0}, "rate_hz must lie in"),
@@ -39,6 +41,11 @@ def test_the_parameter_file_holds_every_default():
 def test_parameters_out_of_range_are_refused(kind, values, words):
     with pytest.raises(ValueError, match=words):
         kind(**values)
+
+
+def test_the_diffusion_node_offers_what_the_sampler_knows():
+    assert tuple(sampler.GUIDANCES) == parameters.GUIDANCES
+    assert tuple(sampler.PRECISIONS) == parameters.PRECISIONS
 
 
 def entries(**values):

@@ -25,12 +25,12 @@ class DiffusionNode(WorkerNode[DiffusionParameters]):
         device = choose_device(self, p.device)
         threads = set_threads(p.num_threads)
         prior = PosePrior.from_pretrained(p.prior or None)
-        sampler = SamplerConfig(guidance=p.guidance, steps=p.steps, repeats=p.repeats)
+        sampler = SamplerConfig(guidance=p.guidance, steps=p.steps, repeats=p.repeats, precision=p.precision)
         self.estimator = PoseEstimator(prior, device, sampler)
         self.health.facts |= {
             "device": device, "threads": str(threads), "prior": p.prior or "packaged", "prior_sha256": prior.sha256,
             "guidance": p.guidance, "steps": str(p.steps), "repeats": str(p.repeats),
-            "num_hypotheses": str(p.num_hypotheses),
+            "num_hypotheses": str(p.num_hypotheses), "precision": p.precision,
         }  # fmt: skip
         self._warm_up()
         self.publisher = self.create_publisher(Hypotheses, "human_pose3d/hypotheses", RESULTS)

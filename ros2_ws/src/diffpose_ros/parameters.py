@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 RELIABILITIES = ("best_effort", "reliable")
 GUIDANCES = ("kalman", "gradient")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def _parameter(default: object, doc: str, low: float | None = None, high: float | None = None) -> Any:
@@ -92,6 +93,9 @@ class DiffusionParameters(Parameters):
     repeats: int = _parameter(
         1, "Visits of every noise level: 1 for kalman; gradient wants 5, in 5 times as long.", 1, 100
     )
+    precision: str = _parameter(
+        "float32", "Of the network: float32, or bfloat16 where the processor has it (docs/performance.md)."
+    )
     seed: int = _parameter(
         0, "Every frame is sampled with this seed: the same heatmaps give the same skeletons.", 0, 2**31
     )
@@ -100,6 +104,8 @@ class DiffusionParameters(Parameters):
         super().__post_init__()
         if self.guidance not in GUIDANCES:
             raise ValueError(f"parameter guidance must be one of {GUIDANCES}, got {self.guidance!r}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"parameter precision must be one of {PRECISIONS}, got {self.precision!r}")
 
 
 @dataclass(frozen=True)
