@@ -29,6 +29,8 @@ ROOT_MEAN_M = (0.0, 0.0, 5.0)
 ROOT_SD_M = (20.0, 20.0, 40.0)
 MIN_ROOT_DEPTH_M = 0.3
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# Above this noise level one covariance serves for all poses; below, each pose's own comes from the network's Jacobian.
+JACOBIAN_BELOW_SIGMA = 1.0
 # Largest guidance step in units of the one that C(s) expects.
 MAX_PULL = 2.0
 
@@ -175,17 +177,19 @@ Guidance = Callable[[Posterior], GuidedDenoiser]
 
 
 def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
-    """Draws of p(x0 | x_s, y): exact network Jacobian for the mean, Matheron's rule for the spread.
+    """Draws of p(x0 | x_s, y): the network's Jacobian for the mean, Matheron's rule for the spread.
 
     The mean is Tweedie's formula with the likelihood marginalised over C(s) and the root
-    (PiGDM, Song et al. 2023, eq. 7, with the full matrix); the re-noising around a draw is
-    that of DAPS (Zhang et al., 2407.01521).
+    (PiGDM, Song et al. 2023, eq. 7, with the full matrix); at high noise, where poses hardly
+    differ in what is known of them, C(s) stands for the Jacobian. The re-noising around a draw
+    is that of DAPS (Zhang et al., 2407.01521).
     """
     prior, generator = posterior.prior, posterior.generator
 
     def guided(x: Tensor, sigma: float) -> Guided:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_(True)
+        each = sigma < JACOBIAN_BELOW_SIGMA
+        with torch.set_grad_enabled(each):
+            x = x.detach().requires_grad_(each)
             clean = prior.denoise(x, sigma)
         unit = prior.unit_m
         covariance = unit**2 * prior.covariance(sigma)
@@ -201,11 +205,12 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
         _, q = gain.solve(right, torch.stack([root_offset, torch.zeros_like(root_offset)], -1))
         pulls = unit * (q.mT @ seen.jacobian)
         expected, draw = ((pulls @ covariance) / unit**2).unbind(-2)
-        (pulled,) = torch.autograd.grad(clean, x, pulls[..., 0, :])
-        # C(s) is an average; where the network's own Jacobian pulls far harder, the linearisation does not hold.
-        limit = MAX_PULL * expected.norm(dim=-1, keepdim=True)
-        pull = sigma**2 * pulled
-        pull = pull * (limit / pull.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
+        pull = expected
+        if each:
+            pull = sigma**2 * torch.autograd.grad(clean, x, pulls[..., 0, :])[0]
+            # C(s) is an average; where the network's own Jacobian pulls far harder, the linearisation does not hold.
+            limit = MAX_PULL * expected.norm(dim=-1, keepdim=True)
+            pull = pull * (limit / pull.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
         mean = clean.detach() + pull
         return Guided(mean, mean + error / unit + draw)
 
