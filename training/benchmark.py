@@ -104,16 +104,21 @@ def coverages(samples: torch.Tensor, truth: torch.Tensor, seen: torch.Tensor) ->
     return row
 
 
-def peaks(post: PosePosterior, scene: SyntheticScene) -> dict[str, torch.Tensor]:
-    """How hypotheses divide among two-peaked heatmaps' peaks, per person; of two peaks the true one is first."""
+def at_true_peak(post: PosePosterior, scene: SyntheticScene) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the share of hypotheses nearer the true one of two peaks [P, 17], and where there are two [P, 17]."""
     heat = scene.heatmaps
     if heat.means.shape[2] == 1:
+        return torch.ones_like(heat.visibility), torch.zeros_like(heat.seen)
+    distance = (scene.camera.project(post.joints.cpu())[..., None, :] - heat.means[:, None]).norm(dim=-1)
+    return (distance[..., 0] < distance[..., 1]).float().mean(1), heat.weights[..., 1] > 0
+
+
+def peaks(post: PosePosterior, scene: SyntheticScene) -> dict[str, torch.Tensor]:
+    """How hypotheses divide among two-peaked heatmaps' peaks, per person; of two peaks the true one is first."""
+    to_true, two = at_true_peak(post, scene)
+    if not two.any():
         return {}
-    pixels = scene.camera.project(post.joints.cpu())
-    distance = (pixels[..., None, :] - heat.means[:, None]).norm(dim=-1)
-    to_true = (distance[..., 0] < distance[..., 1]).float().mean(1)
-    heavier_is_true = heat.weights[..., 0] > 0.5
-    two = heat.weights[..., 1] > 0
+    heavier_is_true = scene.heatmaps.weights[..., 0] > 0.5
     share = torch.where(heavier_is_true, to_true, 1 - to_true)
 
     def mean(values: torch.Tensor) -> torch.Tensor:

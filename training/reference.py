@@ -2,6 +2,8 @@
 
     python training/reference.py --data mocap_free.npz --poses 54 --json docs/reference.json
 
+Of two-peaked heatmaps the reference says which peaks the body allows: where it finds both likely, the others must too.
+
 Prints, per method, the energy distance of its hypotheses from the reference beside that of a second, independent run
 of the reference, and how both score against the truth. Takes about 20 s per pose and run on one core.
 """
@@ -17,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from benchmark import OURS, draw_poses
+from benchmark import OURS, at_true_peak, draw_poses
 from tqdm import tqdm
 
 from diffpose_core import PoseEstimator, PosePrior
@@ -34,6 +36,8 @@ from diffpose_core.reference import ReferenceConfig, ReferenceEstimator
 
 BATCH = 6
 """Poses that share a camera and are estimated together."""
+LIKELY = 0.1
+"""Of two peaks both are likely where the reference has this share of its hypotheses, or more, at each."""
 
 
 REFERENCE, AGAIN = "reference", "reference again"
@@ -63,10 +67,14 @@ def work(batch: int, settings: Settings) -> dict[str, dict[str, list[float]]]:
     config = ReferenceConfig(particles=settings.particles, polish=settings.polish)
     estimators: dict[str, PoseEstimator] = {k: ReferenceEstimator(prior, "cpu", config) for k in (REFERENCE, AGAIN)}
     estimators |= {name: PoseEstimator(prior, sampler=config) for name, config in OURS.items()}
-    drawn = {}
+    drawn, at_peak = {}, {}
     for seed, (name, estimator) in enumerate(estimators.items()):
         generator = torch.Generator().manual_seed(1000 + seed)
-        drawn[name] = root_relative(estimator(scene.heatmaps, scene.camera, settings.hypotheses, generator).joints)
+        post = estimator(scene.heatmaps, scene.camera, settings.hypotheses, generator)
+        drawn[name], at_peak[name] = root_relative(post.joints), at_true_peak(post, scene)[0]
+    two = at_true_peak(post, scene)[1]
+    expected = 0.5 * (at_peak[REFERENCE] + at_peak[AGAIN])
+    likely = two & (expected >= LIKELY) & (expected <= 1 - LIKELY)
     result = {}
     for name, samples in drawn.items():
         share = coverage(samples[:, :, 1:], truth[:, 1:], (0.5, 0.9))
@@ -78,6 +86,10 @@ def work(batch: int, settings: Settings) -> dict[str, dict[str, list[float]]]:
         }  # fmt: skip
         if name != REFERENCE:
             figures["energy distance"] = 1000 * energy_distance(samples.flatten(2), drawn[REFERENCE].flatten(2))
+            if two.any():
+                share = at_peak[name][likely]
+                figures["both peaks found"] = (share * (1 - share) > 0).float()
+                figures["share of a peak off"] = (share - at_peak[REFERENCE][likely]).abs()
         result[name] = {k: v.tolist() for k, v in figures.items()}
     return result
 
@@ -115,12 +127,12 @@ def main() -> None:
     for method, values in figures.items():
         cells = []
         for key in keys:
-            if key not in values:
-                cells.append("0")
+            value = torch.tensor(values.get(key, []))
+            if len(value) < 2:
+                cells.append("-")
                 continue
-            value = torch.tensor(values[key])
             low, high = bootstrap_interval(value, torch.Generator().manual_seed(0))
-            places = 2 if " 0." in key else 1
+            places = 2 if " 0." in key or "peak" in key else 1
             cells.append(f"{value.mean():.{places}f} ({low:.{places}f} to {high:.{places}f})")
         print(f"| {method} | " + " | ".join(cells) + " |")
     if args.json:

@@ -81,13 +81,17 @@ def test_the_command_compares_every_sampler_with_it(tmp_path: Path) -> None:
         "--json",
         str(out),
     ]
-    command += ["--particles", "8", "--polish", "1"]
+    command += ["--particles", "8", "--polish", "1", "--scenario", "two peaks"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     figures = json.loads(out.read_text())["figures"]
     assert list(figures)[:2] == ["reference", "reference again"]
     assert "kalman, 25 steps" in figures
-    assert all(len(values) == 2 for method in figures.values() for values in method.values())
+    for method in figures.values():
+        assert all(len(values) == 2 for key, values in method.items() if "peak" not in key)
+    found, off = (figures["kalman, 25 steps"][k] for k in ("both peaks found", "share of a peak off"))
+    assert len(found) == len(off) <= 4  # two joints of each of two people have two peaks
+    assert all(value in (0, 1) for value in found)
     assert "energy distance" not in figures["reference"]
     assert "| kalman, 25 steps |" in done.stdout
