@@ -2,9 +2,9 @@
 
 The loop knows nothing of guidance. A guided denoiser turns a noisy pose into
 E[x0 | x_s, y], the clean pose that agrees with the observations. With a draw
-from p(x0 | x_s, y) beside it (``kalman``) the loop noises that anew for the
-next level; without (``gradient``) it takes an ancestral step. A level may be
-visited several times. The last level gives its mean: what spread is left
+from p(x0 | x_s, y) beside it (``kalman`` but at the lowest levels) the loop
+noises that anew for the next level; without (``gradient``) it takes an
+ancestral step. A level may be visited several times. The last level gives its mean: what spread is left
 there is smaller than the network knows poses, and a draw would only shake
 the joints off the poses that people take.
 """
@@ -31,6 +31,8 @@ MIN_ROOT_DEPTH_M = 0.3
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Above this noise level one covariance serves for all poses; below, each pose's own comes from the network's Jacobian.
 JACOBIAN_BELOW_SIGMA = 1.0
+# Below this noise level poses are nearly settled: a draw from a Gaussian would shake them more than it mends.
+ANCESTRAL_BELOW_SIGMA = 0.15
 # Largest guidance step in units of the one that C(s) expects.
 MAX_PULL = 2.0
 
@@ -212,7 +214,7 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
             limit = MAX_PULL * expected.norm(dim=-1, keepdim=True)
             pull = pull * (limit / pull.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
         mean = clean.detach() + pull
-        return Guided(mean, mean + error / unit + draw)
+        return Guided(mean, mean + error / unit + draw if sigma >= ANCESTRAL_BELOW_SIGMA else None)
 
     return guided
 
