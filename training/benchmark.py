@@ -25,6 +25,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -53,7 +54,7 @@ from diffpose_core.metrics import (
     root_relative,
     weighted_mode,
 )
-from diffpose_core.metrics.calibration import CENTRES
+from diffpose_core.metrics.calibration import CENTRES, CURVE
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 BY_SUBJECT = ("mean MPJPE", "energy score", "PA best of 50")
@@ -141,29 +142,37 @@ def misfit(post: PosePosterior, scene: SyntheticScene) -> torch.Tensor:
     return ((nearest**2 * seen).sum((1, 2)) / (seen.sum((1, 2)) * nearest.shape[1])).sqrt()
 
 
-def agreement(samples: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-    """Figures of calibration that belong to all persons [P, S, 17, 3] together; the root joint is left out."""
+def agreement(samples: torch.Tensor, truth: torch.Tensor) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Figures and curves of calibration that belong to all persons [P, S, 17, 3] together, less the root joint."""
     samples, truth = samples[:, :, 1:], truth[:, 1:]
-    figures = {
-        f"ECE about the {centre}": float(
-            expected_calibration_error(inside_by_distance(samples, truth, centre=centre)).mean()
-        )
-        for centre in CENTRES
-    }
+    inside = {centre: inside_by_distance(samples, truth, centre=centre) for centre in CENTRES}
+    figures = {f"ECE about the {c}": float(expected_calibration_error(v).mean()) for c, v in inside.items()}
+    curves = {f"inside about the {c}": v.float().mean((0, 1)).tolist() for c, v in inside.items()}
     rank, size = ranks(samples.movedim(1, -1), truth), samples.shape[1]
-    by_axis = {"z": rank[..., 2], "xy": rank[..., :2]}
-    figures |= {f"rank deviation {k}": float(rank_deviation(v.flatten(), size)) for k, v in by_axis.items()}
+    bins = max((b for b in range(2, 22) if (size + 1) % b == 0), default=size + 1)
+    for axis, each in {"z": rank[..., 2].flatten(), "xy": rank[..., :2].flatten()}.items():
+        figures[f"rank deviation {axis}"] = float(rank_deviation(each, size))
+        curves[f"ranks {axis}"] = (rank_histogram(each, size, bins) / len(each)).tolist()
     # Coordinates of one pose hang together, poses do not: one joint's ranks are what the statistic may be taken of.
-    bins = max(b for b in range(2, 22) if (size + 1) % b == 0) if size > 1 else 2
     wrist = rank_histogram(rank[:, H36M17.index("RWrist") - 1, 2], size, bins)
-    return figures | {"rank chi-square per degree, right wrist's z": float(chi_square_from_uniform(wrist)) / (bins - 1)}
+    figures["rank chi-square per degree, right wrist's z"] = float(chi_square_from_uniform(wrist)) / (bins - 1)
+    return figures, curves
+
+
+class Result(NamedTuple):
+    """What one method did on the poses of one seed."""
+
+    figures: dict[str, float]
+    curves: dict[str, list[float]]
+    values: dict[str, torch.Tensor]
+    """Each pose's own, of the figures that get an interval."""
 
 
 def evaluate(
     estimator: PoseEstimator, world: torch.Tensor, subject: torch.Tensor, frames: dict[int, int],
     config: SyntheticConfig, hypotheses: int, seed: int,
-) -> tuple[dict[str, float], dict[str, torch.Tensor]]:  # fmt: skip
-    """Return the figures of one method on the given world poses, and each pose's own of those with an interval.
+) -> Result:  # fmt: skip
+    """Evaluate one method on the given world poses.
 
     ``frames``: how many frames each subject has in all.
     """
@@ -198,14 +207,15 @@ def evaluate(
         all_samples.append(samples)
         all_truth.append(truth)
     values = {k: torch.cat([r[k] for r in rows]) for k in rows[0]}
-    result = {k: float(v.mean()) for k, v in values.items()} | agreement(torch.cat(all_samples), torch.cat(all_truth))
+    calibration, curves = agreement(torch.cat(all_samples), torch.cat(all_truth))
+    figures = {k: float(v.mean()) for k, v in values.items()} | calibration
     for k in BY_SUBJECT:
         if k in values:
             each = {s: float(values[k][subject == s].mean()) for s in frames}
-            result[f"{k}, frames alike"] = sum(frames[s] * v for s, v in each.items()) / sum(frames.values())
-            result |= {f"{k}, subject {s}": v for s, v in each.items()}
-    result["ms per pose"] = 1000 * elapsed_s / len(world)
-    return result, {k: values[k] for k in WITH_INTERVAL if k in values}
+            figures[f"{k}, frames alike"] = sum(frames[s] * v for s, v in each.items()) / sum(frames.values())
+            figures |= {f"{k}, subject {s}": v for s, v in each.items()}
+    figures["ms per pose"] = 1000 * elapsed_s / len(world)
+    return Result(figures, curves, {k: values[k] for k in WITH_INTERVAL if k in values})
 
 
 def draw_poses(data: MocapSet, poses: int, seed: int) -> torch.Tensor:
@@ -230,7 +240,7 @@ def frame_counts(data: MocapSet) -> dict[int, int]:
     return {s: int((data.subject == s).sum()) for s in data.subject.unique().tolist()}
 
 
-def work(job: Job, settings: Settings) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+def work(job: Job, settings: Settings) -> Result:
     """Do one job, in a process of its own."""
     torch.set_num_threads(1)
     data = load_mocap(settings.data, settings.split)
@@ -264,7 +274,7 @@ SUMMARY = (
 
 
 Figures = dict[str, dict[str, dict[str, list[float]]]]
-"""Scenario -> method -> figure -> one value per seed, or an interval's two ends."""
+"""Scenario -> method -> figure -> one value per seed, an interval's two ends or the values of a curve."""
 
 
 def summary(scenarios: Figures, intervals: Figures) -> str:
@@ -312,6 +322,34 @@ def draw(scenarios: Figures, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def draw_calibration(curves: Figures, path: Path) -> None:
+    """Draw, per scenario, the calibration curve of each method less the diagonal, and its histogram of depth ranks."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(
+        2, len(curves), figsize=(3.2 * len(curves) + 1, 6.2), sharex="row", sharey="row", squeeze=False
+    )
+    for (above, below), (scenario, methods) in zip(axes.T, curves.items(), strict=True):
+        for method, each in methods.items():
+            excess = torch.tensor(each["inside about the median"]) - torch.tensor(CURVE)
+            above.plot(CURVE, excess, label=method)
+            share = torch.tensor(each["ranks z"])
+            below.stairs(share * len(share), torch.linspace(0, 1, len(share) + 1).tolist(), label=method)
+        above.axhline(0, color="0.4", lw=1)
+        below.axhline(1, color="0.4", lw=1)
+        above.set(title=scenario, xlabel="share of hypotheses")
+        below.set(xlabel="rank of the true depth", ylim=(0, None))
+    axes[0, 0].set_ylabel("share of truths as near, less it")
+    axes[1, 0].set_ylabel("density")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=4, frameon=False)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     """Parse the command line, evaluate, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -329,6 +367,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--figure", type=Path, help="draw them here (.png)")
+    parser.add_argument("--calibration-figure", type=Path, help="draw calibration curves and ranks here (.png)")
     args = parser.parse_args()
     frames = frame_counts(load_mocap(args.data, args.split))
     if not len(frames) <= args.poses <= len(frames) * min(frames.values()):
@@ -336,7 +375,7 @@ def main() -> None:
     poses = args.poses // len(frames) * len(frames)
     settings = Settings(args.data, args.split, args.prior, args.device, poses, args.hypotheses)
     jobs = [Job(s, m, seed) for s in args.scenarios for m in args.methods for seed in range(args.seeds)]
-    done: dict[Job, tuple[dict[str, float], dict[str, torch.Tensor]]] = {}
+    done: dict[Job, Result] = {}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.processes, mp_context=spawn) as pool:
         waiting = {pool.submit(work, job, settings): job for job in jobs}
@@ -346,11 +385,14 @@ def main() -> None:
     intervals: Figures = {}
     for job in jobs:
         figures = scenarios.setdefault(job.scenario, {}).setdefault(job.method, {})
-        for key, value in done[job][0].items():
+        for key, value in done[job].figures.items():
             figures.setdefault(key, []).append(value)
+    curves: Figures = {}
     for scenario, method in itertools.product(args.scenarios, args.methods):
-        each = [done[Job(scenario, method, seed)][1] for seed in range(args.seeds)]
-        pooled = {k: torch.cat([e[k] for e in each]) for k in each[0]}
+        each = [done[Job(scenario, method, seed)] for seed in range(args.seeds)]
+        pooled = {k: torch.cat([e.values[k] for e in each]) for k in each[0].values}
+        means = {k: torch.tensor([e.curves[k] for e in each]).mean(0).tolist() for k in each[0].curves}
+        curves.setdefault(scenario, {})[method] = means
         ends = {k: bootstrap_interval(v, torch.Generator().manual_seed(0)) for k, v in pooled.items()}
         intervals.setdefault(scenario, {})[method] = {k: [float(e) for e in v] for k, v in ends.items()}
     for scenario, methods in scenarios.items():
@@ -365,12 +407,14 @@ def main() -> None:
             "settings": {s: asdict(SCENARIOS[s]) for s in args.scenarios},
             "prior_sha256": PosePrior.from_pretrained(args.prior).sha256, "device": args.device,
             "torch": torch.__version__, "machine": platform.machine(), "processes": args.processes,
-            "scenarios": scenarios, "intervals": intervals,
+            "scenarios": scenarios, "intervals": intervals, "curves": curves,
         }  # fmt: skip
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     if args.figure:
         draw(scenarios, args.figure)
+    if args.calibration_figure:
+        draw_calibration(curves, args.calibration_figure)
 
 
 if __name__ == "__main__":

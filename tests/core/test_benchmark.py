@@ -26,11 +26,13 @@ def benchmark(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
 def test_people_count_alike_in_every_scenario_whatever_the_number_of_processes(tmp_path: Path) -> None:
     reports = []
     for processes in ("1", "2"):
-        out, figure = tmp_path / "report.json", tmp_path / "report.png"
+        out, figure, calibration = (tmp_path / name for name in ("report.json", "report.png", "calibration.png"))
         asked = ("--poses", "7", "--processes", processes, "--scenarios", "noise 2.5 %", "two peaks", "cut legs")
-        done = benchmark(tmp_path, *asked, "--json", str(out), "--figure", str(figure))
+        drawn = ("--figure", str(figure), "--calibration-figure", str(calibration))
+        done = benchmark(tmp_path, *asked, "--json", str(out), *drawn)
         assert done.returncode == 0, done.stderr
         assert figure.read_bytes().startswith(b"\x89PNG")
+        assert calibration.read_bytes().startswith(b"\x89PNG")
         reports.append(json.loads(out.read_text()))
     assert reports[0]["poses"] == 6
     assert list(reports[0]["scenarios"]) == ["noise 2.5 %", "two peaks", "cut legs"]
@@ -43,6 +45,9 @@ def test_people_count_alike_in_every_scenario_whatever_the_number_of_processes(t
                     assert figures[key][seed] == pytest.approx(sum(each.values()) / 2, rel=1e-5)
                     alike = (24 * each[7] + 48 * each[9]) / 72
                     assert figures[f"{key}, frames alike"][seed] == pytest.approx(alike, rel=1e-5)
+            curves = reports[0]["curves"][name][method]
+            assert len(curves["inside about the median"]) == 19
+            assert (len(curves["ranks z"]), sum(curves["ranks z"])) == (4, pytest.approx(1, rel=1e-5))
             assert ("z 0.9, hidden" in figures) == ("z 0.9, seen" in figures) == (name == "cut legs")
             assert ("both peaks found" in figures) == (name == "two peaks")
             again = reports[1]["scenarios"][name][method]
