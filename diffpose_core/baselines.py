@@ -190,7 +190,7 @@ class ZedoEstimator(PoseEstimator):
     goes from a small noise level to a smaller one, and nothing is drawn on the way.
     """
 
-    ITERATIONS, START_SIGMA, TURNS = 200, 0.5, 16
+    ITERATIONS, START_SIGMA, TURNS = 200, 1.0, 16
 
     def _draw(
         self, observations: list[Likelihood], num_hypotheses: int, generator: torch.Generator

@@ -55,7 +55,7 @@ class TrainConfig:
         seed: seed of everything random.
     """
 
-    steps: int = 4_000
+    steps: int = 8_000
     batch: int = 2048
     learning_rate: float = 1e-3
     ema: float = 0.9995

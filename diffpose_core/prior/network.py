@@ -28,7 +28,7 @@ class DenoiserConfig:
         unit_m: metres per unit of the scaled pose.
     """
 
-    width: int = 512
+    width: int = 384
     blocks: int = 4
     noise_channels: int = 128
     sigma_data: float = 1.0
