@@ -85,6 +85,13 @@ def latency_ms(case: Case, device: str, repetitions: int) -> dict[str, float]:
     return {"median_ms": median, "p90_ms": high}
 
 
+def moved_mm(case: Case, device: str) -> dict[str, float]:
+    """Return how far bfloat16 moves root-relative joints from those of float32 with the same noise, on average."""
+    exact, rough = (asker(replace(case, precision=p), device)() for p in ("float32", "bfloat16"))
+    apart = (exact - exact[..., :1, :]) - (rough - rough[..., :1, :])
+    return {name: 1000 * a.norm(dim=-1).mean().item() for name, a in (("hypothesis", apart), ("mean", apart.mean(1)))}
+
+
 def memory_mib(case: Case, device: str) -> float:
     """Return what this case needs at its peak beyond one hypothesis; in a process of its own, for the CPU's sake."""
 
@@ -155,6 +162,7 @@ def main() -> None:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
             mib = fresh.submit(memory_mib, case, args.device).result()
         memory.append({"case": asdict(case), "mib": mib})
+    moved = moved_mm(replace(BASE, persons=20), args.device)
 
     def row(case: Case) -> dict[str, Any]:
         return {"case": asdict(case)} | times[case]
@@ -164,6 +172,7 @@ def main() -> None:
         "torch": torch.__version__, "python": platform.python_version(), "repetitions": args.repetitions,
         "prior_sha256": PosePrior.from_pretrained().sha256, "headlines": [row(c) for c in HEADLINES],
         "growth": {name: [row(c) for c in sweep] for name, sweep in SWEEPS.items()}, "memory": memory,
+        "bfloat16_moves_mm": moved,
     }  # fmt: skip
     print(f"{report['device']}, {args.threads} threads, torch {torch.__version__}, {report['date']}")
     names = list(asdict(BASE))
@@ -173,6 +182,7 @@ def main() -> None:
         print("| " + " | ".join(cells) + " |")
     slope = (memory[-1]["mib"] - memory[0]["mib"]) / (MEMORY[-1] - MEMORY[0])
     print(f"memory: {1024 * slope:.0f} KiB more per hypothesis")
+    print(f"bfloat16 moves a hypothesis by {moved['hypothesis']:.2f} mm, the mean by {moved['mean']:.2f} mm")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1) + "\n")

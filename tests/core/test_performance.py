@@ -48,6 +48,7 @@ def test_the_report_holds_times_memory_and_where_they_were_taken(
     # 51 x 34 numbers of the Jacobian are 7 KiB, so 2,000 hypotheses cannot need less than 10 MiB.
     assert 10 < many["mib"] < 2000
     assert few["mib"] < many["mib"]
+    assert 0 < found["bfloat16_moves_mm"]["mean"] < found["bfloat16_moves_mm"]["hypothesis"] < 3
     assert (tmp_path / "growth.png").stat().st_size > 5_000
     printed = capsys.readouterr().out
     assert printed.count("\n| 1 | 2 | 2 |") == 2, "each case once, one line"
