@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import multiprocessing
 import platform
 import time
@@ -344,8 +345,10 @@ def draw_calibration(curves: Figures, path: Path) -> None:
         below.set(xlabel="rank of the true depth", ylim=(0, None))
     axes[0, 0].set_ylabel("share of truths as near, less it")
     axes[1, 0].set_ylabel("density")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=4, frameon=False)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    columns = min(4, 2 * len(curves))
+    figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False)
+    figure.tight_layout(rect=(0, 0.03 + 0.035 * math.ceil(len(labels) / columns), 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
