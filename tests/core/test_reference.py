@@ -94,4 +94,7 @@ def test_the_command_compares_every_sampler_with_it(tmp_path: Path) -> None:
     assert len(found) == len(off) <= 4  # two joints of each of two people have two peaks
     assert all(value in (0, 1) for value in found)
     assert "energy distance" not in figures["reference"]
+    again, ours = (figures[k] for k in ("reference again", "kalman, 25 steps"))
+    beyond = [d - a for d, a in zip(ours["energy distance"], again["energy distance"], strict=True)]
+    assert ours["beyond a second reference"] == beyond
     assert "| kalman, 25 steps |" in done.stdout
