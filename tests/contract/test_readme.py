@@ -23,9 +23,20 @@ def test_the_library_example_runs():
 @pytest.mark.parametrize("document", ["README.md", *(f"docs/{p.name}" for p in (REPOSITORY / "docs").glob("*.md"))])
 def test_every_link_and_picture_exists(document):
     path = REPOSITORY / document
-    links = [x for x in re.findall(r"\]\(([^)]+)\)", path.read_text()) if "://" not in x]
-    missing = [x for x in links if not (path.parent / x).exists()]
+    missing = []
+    for link in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        file, _, section = link.partition("#")
+        target = path.parent / file if file else path
+        if "://" in link:
+            continue
+        if not target.exists() or (section and section not in sections(target)):
+            missing.append(link)
     assert not missing
+
+
+def sections(document):
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.M)
+    return [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
 
 
 def test_the_readme_names_the_line_that_make_asks_for():
