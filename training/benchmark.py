@@ -1,6 +1,6 @@
 """Accuracy and calibration on held-out people: all samplers side by side, in every scenario.
 
-    python training/benchmark.py --data mocap_free.npz --poses 510 --seeds 3
+    python training/benchmark.py --data mocap_free.safetensors --poses 510 --seeds 3
 
 Prints a table of millimetres and coverages for every scenario, mean and
 standard deviation over the seeds, and a summary with 95 % confidence
@@ -170,7 +170,7 @@ class Result(NamedTuple):
 
 
 def evaluate(
-    estimator: PoseEstimator, world: torch.Tensor, subject: torch.Tensor, frames: dict[int, int],
+    estimator: PoseEstimator, world: torch.Tensor, subject: list[str], frames: dict[str, int],
     config: SyntheticConfig, hypotheses: int, seed: int,
 ) -> Result:  # fmt: skip
     """Evaluate one method on the given world poses.
@@ -212,7 +212,7 @@ def evaluate(
     figures = {k: float(v.mean()) for k, v in values.items()} | calibration
     for k in BY_SUBJECT:
         if k in values:
-            each = {s: float(values[k][subject == s].mean()) for s in frames}
+            each = {s: float(values[k][torch.tensor([s == of for of in subject])].mean()) for s in frames}
             figures[f"{k}, frames alike"] = sum(frames[s] * v for s, v in each.items()) / sum(frames.values())
             figures |= {f"{k}, subject {s}": v for s, v in each.items()}
     figures["ms per pose"] = 1000 * elapsed_s / len(world)
@@ -236,9 +236,9 @@ def build(method: str, settings: Settings) -> PoseEstimator:
     return BASELINES[method](prior, settings.device, lambda: load_splits(settings.data, TrainConfig())[0].joints)
 
 
-def frame_counts(data: MocapSet) -> dict[int, int]:
+def frame_counts(data: MocapSet) -> dict[str, int]:
     """Return how many frames each subject has."""
-    return {s: int((data.subject == s).sum()) for s in data.subject.unique().tolist()}
+    return {data.subjects[s]: int((data.subject == s).sum()) for s in data.subject.unique().tolist()}
 
 
 def work(job: Job, settings: Settings) -> Result:
@@ -246,7 +246,8 @@ def work(job: Job, settings: Settings) -> Result:
     torch.set_num_threads(1)
     data = load_mocap(settings.data, settings.split)
     pick = draw_poses(data, settings.poses, job.seed)
-    world, subject, scenario = data.joints[pick], data.subject[pick], SCENARIOS[job.scenario]
+    world, scenario = data.joints[pick], SCENARIOS[job.scenario]
+    subject = [data.subjects[s] for s in data.subject[pick].tolist()]
     estimator, frames = build(job.method, settings), frame_counts(data)
     return evaluate(estimator, world, subject, frames, scenario, settings.hypotheses, 100 + job.seed)
 
@@ -356,7 +357,7 @@ def draw_calibration(curves: Figures, path: Path) -> None:
 def main() -> None:
     """Parse the command line, evaluate, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (.npz)")
+    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (training/prepare.py)")
     parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
     parser.add_argument(
         "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"

@@ -1,6 +1,6 @@
 """How like real people generated poses are: the prior against held-out subjects, beside real people against them.
 
-    python training/generation.py --data mocap_free.npz --json docs/generation.json
+    python training/generation.py --data mocap_free.safetensors --json docs/generation.json
 
 Every set is compared with the same poses of the test subjects. What real people of other subjects reach is the
 measure of what generated ones may. Poses are root-relative joints in camera axes; real ones are turned and mirrored as
@@ -60,7 +60,7 @@ def figures(poses: torch.Tensor, test: torch.Tensor, training: torch.Tensor) -> 
 def main() -> None:
     """Parse the command line, compare, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (.npz)")
+    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (training/prepare.py)")
     parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
     parser.add_argument("--poses", type=int, default=3000, help="in every set")
     parser.add_argument("--training-poses", type=int, default=50_000, help="among which the nearest is sought")

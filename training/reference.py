@@ -1,6 +1,6 @@
 """Samplers against the reference posterior (``diffpose_core.reference``), on held-out people.
 
-    python training/reference.py --data mocap_free.npz --poses 54 --json docs/reference.json
+    python training/reference.py --data mocap_free.safetensors --poses 54 --json docs/reference.json
 
 Of two-peaked heatmaps the reference says which peaks the body allows: where it finds both likely, the others must too.
 
@@ -99,7 +99,7 @@ def work(batch: int, settings: Settings) -> dict[str, dict[str, list[float]]]:
 def main() -> None:
     """Parse the command line, run, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (.npz)")
+    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (training/prepare.py)")
     parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
     parser.add_argument("--split", default="test", choices=["validation", "test"])
     parser.add_argument("--scenario", default="noise 2.5 %", choices=list(SCENARIOS))

@@ -1,6 +1,6 @@
 """Train the prior: one command, resumable after a kill, EMA weights out.
 
-    python training/train.py --data mocap_free.npz --out runs/prior
+    python training/train.py --data mocap_free.safetensors --out runs/prior
 
 Killed at any moment, the same command goes on from the last saved state and
 ends with the same weights, bit for bit, on the same machine and thread count.
@@ -28,7 +28,7 @@ from diffpose_core.data import AugmentConfig, MocapSet, augment, load_mocap
 from diffpose_core.prior import Denoiser, DenoiserConfig, save_checkpoint
 from diffpose_core.prior.calibrate import posterior_covariances
 
-# In mocap_free.npz, among the "unknown people" of cmu-expmap-generic-skeleton: the limbs move frame for frame as in
+# In mocap_free, among the "unknown people" of cmu-expmap-generic-skeleton: the limbs move frame for frame as in
 # 35_30, 16_31, 16_32, 38_02, 39_08, 39_12 and 55_04 of the validation and test subjects; 43 lies between the 39s.
 CLIPS_OF_HELD_OUT_PEOPLE = (
     "eval_test_walking_19", "eval_train_walking_31", "eval_train_walking_32", "eval_train_walking_36",
@@ -90,7 +90,7 @@ def load_splits(path: Path, config: TrainConfig) -> tuple[MocapSet, MocapSet]:
     for name, data in zip(("train", "validation"), sets, strict=True):
         if len(data) == 0:
             raise ValueError(f"{path}: split {name!r} holds no poses")
-    shared = sorted(set(sets[0].subject.tolist()) & set(sets[1].subject.tolist()))
+    shared = [name for name in sets[0].people if name in sets[1].people]
     if shared:
         raise ValueError(f"{path}: subjects {shared} are in split 'train' and in split 'validation'")
     return sets
@@ -104,13 +104,14 @@ def describe(
 ) -> str:
     """Say what would be trained, on how much."""
     lines = [
-        f"{name}: {len(data):,} poses of subjects {' '.join(map(str, data.subject.unique().tolist()))}"
+        f"{name}: {len(data):,} poses of subjects {' '.join(data.people)}"
         for name, data in (("train", train_set), ("validation", validation_set))
     ]
     parameters = sum(p.numel() for p in Denoiser(shape).parameters())
     lines.append(f"held-out error over {len(held_out(validation_set)):,} of them")
     share: dict[str, float] = {}
-    for source, weight in zip(train_set.source, pose_weights(train_set, config).tolist(), strict=True):
+    for recording, weight in zip(train_set.recording.tolist(), pose_weights(train_set, config).tolist(), strict=True):
+        source = train_set.recordings[recording].source or "unnamed"
         share[source] = share.get(source, 0.0) + weight
     lines.append("drawn by source: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in sorted(share.items())))
     return "\n".join([*lines, f"network: {parameters:,} parameters"])
@@ -306,7 +307,7 @@ def main() -> None:
     """Parse the command line and train."""
     summary = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=summary)
-    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (.npz)")
+    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (training/prepare.py)")
     parser.add_argument("--out", type=Path, default=Path("runs/prior"), help="run folder; goes on if cut off")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--steps", type=int, default=TrainConfig.steps)

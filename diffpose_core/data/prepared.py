@@ -21,6 +21,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -99,6 +100,7 @@ class Recording:
         frames: [N] number of each pose's frame in the original recording.
         joints: [N, 17, 3] metres, right-handed world frame with z up, skeleton H36M17.
         action: what the person does; empty where the data set does not say.
+        source: which part of the data set or family of files it comes from; may be empty.
         view: the camera that sees it; None where there is none or where only poses are wanted.
 
     Raises:
@@ -112,6 +114,7 @@ class Recording:
     frames: np.ndarray
     joints: np.ndarray
     action: str = ""
+    source: str = ""
     view: View | None = None
 
     def __post_init__(self) -> None:
@@ -153,6 +156,7 @@ class RecordingInfo:
     subject: str
     split: str
     action: str
+    source: str
     frame_rate_hz: float
     first: int
     length: int
@@ -189,6 +193,11 @@ class PreparedPoses:
     def __len__(self) -> int:
         return len(self.joints)
 
+    @property
+    def subjects(self) -> list[str]:
+        """Names of all people, in natural order: S9 comes before S11."""
+        return sorted({r.subject for r in self.recordings}, key=_natural)
+
     def of_split(self, split: str) -> list[RecordingInfo]:
         """Return the recordings of one split; ``ValueError`` names an unknown one."""
         if split not in SPLITS:
@@ -204,6 +213,10 @@ class PreparedPoses:
                 found.update(part.numpy().data)
             if found.hexdigest() != expected:
                 raise ValueError(f"{self.path}: {name} is damaged: its checksum is {found.hexdigest()}, not {expected}")
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    return [(0, int(t), "") if t.isdecimal() else (1, 0, t) for t in re.split(r"(\d+)", name) if t]
 
 
 def write_prepared(path: str | Path, description: Description, recordings: Iterable[Recording]) -> None:
@@ -236,7 +249,7 @@ def write_prepared(path: str | Path, description: Description, recordings: Itera
                 infos.append(
                     RecordingInfo(
                         recording.name, recording.subject, recording.split, recording.action,
-                        recording.frame_rate_hz, first, length, camera,
+                        recording.source, recording.frame_rate_hz, first, length, camera,
                     )
                 )  # fmt: skip
                 first += length
@@ -309,7 +322,7 @@ def open_prepared(path: str | Path, verify: bool = True) -> PreparedPoses:
             meta = file.metadata() or {}
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a readable prepared file: {error}") from error
+        raise ValueError(f"{path} is not a readable prepared file (training/prepare.py makes them): {error}") from error
     if meta.get("format") != FORMAT:
         raise ValueError(f"{path}: format is {meta.get('format')!r}, expected {FORMAT!r}")
     try:

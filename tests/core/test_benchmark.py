@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from test_training import write_motion
 
@@ -15,8 +14,7 @@ FRAMES = {7: 24, 9: 48}
 
 
 def benchmark(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    subject = np.repeat([1, 7, 9], [72, *FRAMES.values()])
-    data = write_motion(folder / "motion.npz", subject=subject, split=np.repeat([0, 2, 2], [72, *FRAMES.values()]))
+    data = write_motion(folder / "motion.safetensors", subject=(1, 1, 1, 7, 9, 9), split=(0, 0, 0, 2, 2, 2))
     command = [sys.executable, str(SCRIPT), "--data", str(data), "--seeds", "2", "--hypotheses", "3", *more]
     command += ["--methods", "kalman, 10 steps", "DPS"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

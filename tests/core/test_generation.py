@@ -6,15 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 from test_training import write_motion
 
 SCRIPT = Path(__file__).parents[2] / "training" / "generation.py"
 
 
 def test_real_poses_score_better_against_themselves_than_generated_ones(tmp_path: Path) -> None:
-    subject = np.repeat([1, 6, 7, 9], 36)
-    data = write_motion(tmp_path / "motion.npz", subject=subject, split=np.repeat([0, 1, 2, 2], 36))
+    data = write_motion(tmp_path / "motion.safetensors", subject=(1, 6, 7, 9), split=(0, 1, 2, 2))
     out = tmp_path / "generation.json"
     command = [sys.executable, str(SCRIPT), "--data", str(data), "--poses", "60", "--training-poses", "300"]
     done = subprocess.run(

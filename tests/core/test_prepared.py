@@ -58,6 +58,12 @@ def test_recordings_come_back_with_cameras_and_keypoints(file: Path) -> None:
     assert found.keypoint_confidence[4:].eq(1).all()
 
 
+def test_people_are_in_natural_order(tmp_path: Path) -> None:
+    clips = [recording(name, 1, subject=name) for name in ("S11", "S9", "10", "9", "S9b", "S1")]
+    write_prepared(tmp_path / "poses.safetensors", ABOUT, clips)
+    assert open_prepared(tmp_path / "poses.safetensors").subjects == ["9", "10", "S1", "S9", "S9b", "S11"]
+
+
 def test_a_file_without_cameras_has_no_columns_for_them(tmp_path: Path) -> None:
     write_prepared(tmp_path / "poses.safetensors", ABOUT, [recording("one", 2)])
     found = open_prepared(tmp_path / "poses.safetensors")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from test_training import write_motion
@@ -65,9 +64,7 @@ def test_more_hypotheses_than_particles_are_refused() -> None:
 
 
 def test_the_command_compares_every_sampler_with_it(tmp_path: Path) -> None:
-    data = write_motion(
-        tmp_path / "motion.npz", subject=np.repeat([1, 7, 9], [72, 24, 48]), split=np.repeat([0, 2, 2], [72, 24, 48])
-    )
+    data = write_motion(tmp_path / "motion.safetensors", subject=(1, 1, 1, 7, 9, 9), split=(0, 0, 0, 2, 2, 2))
     out = tmp_path / "reference.json"
     command = [
         sys.executable,

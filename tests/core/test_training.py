@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from diffpose_core import H36M17, PosePrior
+from diffpose_core.data.prepared import SPLITS, Description, Recording, write_prepared
 
 SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
 STEPS, SAVE_EVERY, KILLED_AT = 40, 5, 10
@@ -28,23 +29,17 @@ UPRIGHT = {
 }  # fmt: skip
 
 
-def write_motion(path: Path, **replaced: np.ndarray | None) -> Path:
-    """A person near standing, 96 poses for training and 48 of others; None leaves a key out."""
-    n = 144
+def write_motion(path: Path, subject: tuple[int, ...] = (1, 2, 3), split: tuple[int, ...] = (0, 0, 1)) -> Path:
+    """A person near standing, 144 poses shared alike by the recordings walk, run, jump, and more if asked for."""
     rest = np.array([UPRIGHT[name] for name in H36M17.joints], dtype=np.float32)
-    noise = np.random.default_rng(0).normal(scale=0.03, size=(n, *rest.shape)).astype(np.float32)
-    arrays: dict[str, np.ndarray | None] = {
-        "joints": rest + noise,
-        "joint_names": np.array(H36M17.joints),
-        "subject": np.repeat([1, 2, 3], n // 3),
-        "source": np.repeat([0, 1, 0], n // 3),
-        "source_names": np.array(["own", "generic"]),
-        "motion": np.repeat([0, 1, 2], n // 3),
-        "motion_names": np.array(["walk", "run", "jump"]),
-        "split": np.repeat([0, 0, 1], n // 3),
-        **replaced,
-    }
-    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    noise = np.random.default_rng(0).normal(scale=0.03, size=(144, *rest.shape)).astype(np.float32)
+    parts = np.split(rest + noise, len(subject))
+    names = ("walk", "run", "jump", *(f"more {i}" for i in range(3, len(subject))))
+    recordings = [
+        Recording(name, str(who), SPLITS[which], 30.0, np.arange(len(joints)), joints, source=("own", "generic")[i % 2])
+        for i, (name, who, which, joints) in enumerate(zip(names, subject, split, parts, strict=False))
+    ]
+    write_prepared(path, Description("made up", "free", "nobody"), recordings)
     return path
 
 
@@ -62,7 +57,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
-    data = write_motion(tmp_path / "motion.npz")
+    data = write_motion(tmp_path / "motion.safetensors")
     status, _, err = finish(start(data, tmp_path / "whole"))
     assert status == 0, err
 
@@ -103,17 +98,16 @@ def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("replaced", "named"),
     [
-        pytest.param(None, ["absent.npz"], id="no data file"),
-        pytest.param({"subject": None}, ["motion.npz", "'subject'"], id="a key is missing"),
-        pytest.param({"split": np.repeat([0, 2], 72)}, ["motion.npz", "'validation'"], id="an empty split"),
+        pytest.param(None, ["absent.safetensors"], id="no data file"),
+        pytest.param({"split": (0, 0, 2)}, ["motion.safetensors", "'validation'"], id="an empty split"),
     ],
 )
 def test_unusable_data_is_refused_by_name_and_nothing_is_written(
-    tmp_path: Path, replaced: dict[str, np.ndarray | None] | None, named: list[str]
+    tmp_path: Path, replaced: dict[str, tuple[int, ...]] | None, named: list[str]
 ) -> None:
-    data = tmp_path / "absent.npz"
+    data = tmp_path / "absent.safetensors"
     if replaced is not None:
-        data = write_motion(tmp_path / "motion.npz", **replaced)
+        data = write_motion(tmp_path / "motion.safetensors", **replaced)
     status, _, err = finish(start(data, tmp_path / "run"))
     assert status not in (0, -signal.SIGKILL)
     assert "Traceback" not in err
@@ -123,9 +117,9 @@ def test_unusable_data_is_refused_by_name_and_nothing_is_written(
 
 def test_a_subject_in_both_splits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    data = write_motion(tmp_path / "motion.npz", split=np.arange(144) % 2)
+    data = write_motion(tmp_path / "motion.safetensors", subject=(1, 2, 1, 2, 3, 11), split=(0, 0, 1, 1, 0, 1))
     train = importlib.import_module("train")
-    with pytest.raises(ValueError, match=r"motion\.npz: subjects \[1, 2, 3\] are in split 'train' and"):
+    with pytest.raises(ValueError, match=r"motion\.safetensors: subjects \['1', '2'\] are in split 'train' and"):
         train.load_splits(data, train.TrainConfig())
 
 
@@ -133,12 +127,11 @@ def test_excluded_clips_leave_the_training_poses_only(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     train = importlib.import_module("train")
     config = train.TrainConfig(exclude_motions=("walk", "jump"))
-    training, validation = train.load_splits(write_motion(tmp_path / "motion.npz"), config)
-    assert set(training.motion) == {"run"}
-    assert set(training.source) == {"generic"}
-    assert len(training.joints) == 48
-    assert training.subject.tolist() == [2] * 48
-    assert set(validation.motion) == {"jump"}
+    training, validation = train.load_splits(write_motion(tmp_path / "motion.safetensors"), config)
+    assert {training.recordings[i].name for i in training.recording.tolist()} == {"run"}
+    assert len(training) == len(training.joints) == 48
+    assert training.people == ["2"]
+    assert {validation.recordings[i].name for i in validation.recording.tolist()} == {"jump"}
 
 
 def test_curves_are_drawn_and_carry_their_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

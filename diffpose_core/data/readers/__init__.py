@@ -1,0 +1,1 @@
+"""Readers of motion data as it is published: original files to recordings."""

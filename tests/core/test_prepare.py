@@ -1,0 +1,156 @@
+"""Preparing one's own motion: a process, its file, what it says of it, and what it refuses."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffpose_core import H36M17
+from diffpose_core.data import load_mocap
+from diffpose_core.data.prepared import open_prepared
+from diffpose_core.data.readers.arrays import load_arrays
+from diffpose_core.data.readers.npz import npz_recordings
+
+SCRIPT = Path(__file__).parents[2] / "training" / "prepare.py"
+POSES = np.random.default_rng(0).normal(size=(12, 17, 3)).astype(np.float32)
+
+
+def write_npz(path: Path, **replaced: np.ndarray | None) -> Path:
+    """Twelve poses of three motions; None leaves a key out."""
+    arrays: dict[str, np.ndarray | None] = {
+        "joints": POSES,
+        "joint_names": np.array(H36M17.joints),
+        "subject": np.repeat([2, 11, 5], [5, 4, 3]),
+        "split": np.repeat([0, 1, 2], [5, 4, 3]),
+        "source": np.repeat([1, 0, 0], [5, 4, 3]),
+        "source_names": np.array(["own", "generic"]),
+        "motion": np.repeat([2, 0, 1], [5, 4, 3]),
+        "motion_names": np.array(["run", "jump", "walk"]),
+        "frame_time": np.full(12, 1 / 30, dtype=np.float32),
+        "src_frame": np.arange(12) * 4,
+        **replaced,
+    }
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return path
+
+
+def prepare(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+def test_a_file_is_prepared_and_shown(tmp_path: Path) -> None:
+    source, out = write_npz(tmp_path / "mine.npz"), tmp_path / "made" / "mine.safetensors"
+    done = prepare("npz", "--source", source, "--out", out, "--licence", "ours")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{out}: mine, 12 poses in 3 recordings"
+    assert lines[1] == "train: 5 poses of 1 people: 2"
+    assert "frame rates: 30 Hz in 3 recordings" in lines
+    assert "licence: ours" in lines
+    assert lines[-1] == f"made by: python training/prepare.py npz --source {source} --out {out} --licence ours"
+    assert prepare("show", out).stdout == done.stdout
+
+    data = open_prepared(out)
+    assert [(r.name, r.subject, r.split, r.source) for r in data.recordings] == [
+        ("walk", "2", "train", "generic"), ("run", "11", "validation", "own"), ("jump", "5", "test", "own"),
+    ]  # fmt: skip
+    validation = load_mocap(out, "validation")
+    np.testing.assert_array_equal(validation.joints.numpy(), POSES[5:9])
+    assert validation.people == ["11"]
+    assert data.frames[9:].tolist() == [36, 40, 44]
+
+
+@pytest.mark.parametrize(
+    ("replaced", "words"),
+    [
+        ({"subject": None}, "key 'subject' is missing; there are frame_time, joint_names"),
+        ({"joint_names": np.array(H36M17.joints[::-1])}, "joint_names are"),
+        ({"split": np.repeat([0, 3], 6)}, "split must hold whole numbers from 0 to 2"),
+        ({"split": np.repeat([0.0, 1.0], 6)}, "split must hold whole numbers"),
+        ({"motion": np.full(12, -1)}, "motion must hold whole numbers from 0 to 2"),
+        ({"frame_time": np.full(11, 0.1)}, r"frame_time has shape \(11,\), expected \(12,\)"),
+        ({"motion": np.array([0, 1] * 6), **dict.fromkeys(("subject", "split", "source"), np.zeros(12, int))},
+         "the poses of motion 'run' are not one after the other"),
+        ({"subject": np.arange(12)}, "motion 'walk' has more than one subject"),
+        ({"joints": np.where(np.arange(12)[:, None, None] == 6, np.nan, POSES)}, "run: joints is not finite in 1 "),
+        ({"joints": 2e4 * np.ones((12, 17, 3))}, "are these millimetres"),
+        ({"joints": np.array([POSES], dtype=object)}, "key 'joints' holds Python objects"),
+    ],
+)  # fmt: skip
+def test_a_bad_source_is_refused_by_name(tmp_path: Path, replaced: dict[str, np.ndarray | None], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        list(npz_recordings(write_npz(tmp_path / "mine.npz", **replaced)))
+
+
+def test_the_command_says_so_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "mine.npz", joints=np.full((12, 17, 3), np.nan))
+    for asked, words in (
+        (("npz", "--source", source), "walk: joints is not finite"),
+        (("npz", "--source", tmp_path / "absent.npz"), "absent.npz"),
+        (("npz", "--source", SCRIPT), "File is not a zip file"),
+    ):
+        done = prepare(*asked, "--out", tmp_path / "out" / "mine.safetensors")
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list((tmp_path / "out").glob("*"))
+    done = prepare("show", source)
+    assert done.returncode == 1
+    assert "training/prepare.py makes them" in done.stderr
+
+
+def npz_with(path: Path, payload: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("joints.npy", payload)
+    return path
+
+
+def npy(shape: tuple[int, ...], kind: str = "<f4") -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": kind, "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def test_absurd_and_damaged_arrays_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    whole = write_npz(tmp_path / "mine.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    flipped = bytearray(whole)
+    flipped[whole.index(POSES.tobytes()[:16])] ^= 1
+    (tmp_path / "flipped.npz").write_bytes(flipped)
+    marker = tmp_path / "ran"
+    callable_ = npy((1,), "|O") + pickle.dumps([Touch(marker)])
+    for path, words in (
+        (
+            npz_with(tmp_path / "huge.npz", npy((10**9, 17, 3))),
+            r"204,000,000,000 bytes; at most 4,294,967,296 are read",
+        ),
+        (npz_with(tmp_path / "short.npz", npy((10**6, 17, 3)) + b"1234"), "204,000,000 bytes; the file holds 4"),
+        (npz_with(tmp_path / "zeros.npz", npy((51_000_000,)) + bytes(204_000_000)), "at most 100,000,000"),
+        (npz_with(tmp_path / "negative.npz", npy((-1, 17, 3))), "bytes; the file holds 0"),
+        (npz_with(tmp_path / "objects.npz", callable_), "holds Python objects"),
+        (npz_with(tmp_path / "empty.npz", b""), "empty.npz"),
+        (tmp_path / "cut.npz", "not a zip file"),
+        (tmp_path / "flipped.npz", "Bad CRC-32"),
+    ):
+        limit = 10**8 if path.name == "zeros.npz" else 1 << 32
+        with pytest.raises(ValueError, match=words):
+            load_arrays(path, ["joints"], limit)
+    assert not marker.exists()
+
+
+class Touch:
+    """Unpickled, it would leave a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path(self.path),)
