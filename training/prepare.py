@@ -8,16 +8,20 @@ The file appears whole or not at all. What it holds: ``diffpose_core/data/prepar
 
 from __future__ import annotations
 
-import argparse
+import inspect
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tqdm import tqdm
 
-from diffpose_core.data.prepared import SPLITS, Description, open_prepared, write_prepared
-from diffpose_core.data.readers.npz import npz_recordings
+from diffpose_core.data.prepared import SPLITS, Source, open_prepared, write_prepared
+from diffpose_core.data.readers import SOURCES
 
 
 def show(path: Path) -> str:
@@ -40,27 +44,33 @@ def show(path: Path) -> str:
     return "\n".join(lines)
 
 
+def command(kind: type[Source]) -> Callable[..., None]:
+    """Return the command that prepares one kind of data, its options those of the dataclass."""
+
+    def prepare(
+        options: Source, out: Annotated[Path, tyro.conf.arg(help="prepared file to write (.safetensors).")]
+    ) -> None:
+        made_by = shlex.join(["python", "training/prepare.py", *sys.argv[1:]])
+        write_prepared(out, replace(options.describe(), made_by=made_by), tqdm(options.recordings(), unit="recording"))
+        print(show(out))
+
+    prepare.__annotations__["options"] = Annotated[kind, tyro.conf.OmitArgPrefixes]
+    prepare.__doc__ = (inspect.getdoc(kind) or "").partition("\n")[0]
+    return prepare
+
+
 def main() -> None:
     """Parse the command line; prepare or show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    shown = commands.add_parser("show", help="say what a prepared file holds, and verify its checksums")
-    shown.add_argument("file", type=Path)
-    npz = commands.add_parser("npz", help="joints of H36M17 in an .npz; its keys: diffpose_core/data/readers/npz.py")
-    npz.add_argument("--source", type=Path, required=True)
-    npz.add_argument("--out", type=Path, required=True, help="prepared file to write (.safetensors)")
-    npz.add_argument("--dataset", help="name of the data; the source's name by default")
-    npz.add_argument("--licence", default="not stated", help="terms of the data, kept in the file")
-    npz.add_argument("--citation", default="not stated", help="what to cite, kept in the file")
-    args = parser.parse_args()
+
+    def show_file(file: tyro.conf.Positional[Path]) -> None:
+        """Say what a prepared file holds, and verify its checksums."""
+        print(show(file))
+
     try:
-        if args.command == "show":
-            print(show(args.file))
-            return
-        made_by = shlex.join(["python", "training/prepare.py", *sys.argv[1:]])
-        about = Description(args.dataset or args.source.stem, args.licence, args.citation, made_by=made_by)
-        write_prepared(args.out, about, tqdm(npz_recordings(args.source), unit="recording"))
-        print(show(args.out))
+        tyro.extras.subcommand_cli_from_dict(
+            {"show": show_file, **{name: command(kind) for name, kind in SOURCES.items()}},
+            description=__doc__,
+        )
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"prepare.py: {error}")
 

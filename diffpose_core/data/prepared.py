@@ -27,7 +27,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -146,6 +146,25 @@ class Recording:
                 confidence = self.view.keypoint_confidence
                 found["keypoint_confidence"] = np.ones((len(self.joints), 17)) if confidence is None else confidence
         return found
+
+
+class Source(Protocol):
+    """A data set as it is published: a frozen dataclass whose fields are the options of ``training/prepare.py``."""
+
+    @property
+    def source(self) -> Path:
+        """Its file or folder."""
+
+    def describe(self) -> Description:
+        """Say where the poses come from; ``made_by`` is left empty."""
+
+    def recordings(self) -> Iterator[Recording]:
+        """Read the recordings one at a time.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is damaged or of another version, or an option is unusable.
+        """
 
 
 @dataclass(frozen=True)

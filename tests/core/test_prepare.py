@@ -15,7 +15,7 @@ from diffpose_core import H36M17
 from diffpose_core.data import load_mocap
 from diffpose_core.data.prepared import open_prepared
 from diffpose_core.data.readers.arrays import load_arrays
-from diffpose_core.data.readers.npz import npz_recordings
+from diffpose_core.data.readers.npz import Npz
 
 SCRIPT = Path(__file__).parents[2] / "training" / "prepare.py"
 POSES = np.random.default_rng(0).normal(size=(12, 17, 3)).astype(np.float32)
@@ -87,7 +87,7 @@ def test_a_file_is_prepared_and_shown(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_bad_source_is_refused_by_name(tmp_path: Path, replaced: dict[str, np.ndarray | None], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        list(npz_recordings(write_npz(tmp_path / "mine.npz", **replaced)))
+        list(Npz(write_npz(tmp_path / "mine.npz", **replaced)).recordings())
 
 
 def test_the_command_says_so_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:

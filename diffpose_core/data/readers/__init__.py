@@ -1,1 +1,9 @@
-"""Readers of motion data as it is published: original files to recordings."""
+"""Readers of motion data as it is published; each is a :class:`~diffpose_core.data.prepared.Source`."""
+
+from diffpose_core.data.prepared import Source
+from diffpose_core.data.readers.npz import Npz
+
+SOURCES: dict[str, type[Source]] = {
+    "npz": Npz,
+}
+"""By the names that ``training/prepare.py`` takes."""
