@@ -27,8 +27,8 @@ JOINTS = (
 """The body's joints, the first 22 of all three models (``joint_names.py`` of the package smplx)."""
 _SMPLX_VERTICES = 10475
 NOSE_AND_HEAD_TOP = {6890: (332, 412), _SMPLX_VERTICES: (9120, 8976)}
-"""Vertices by how many the model has: 6890 in SMPL and SMPL+H, 10475 in SMPL-X. The nose is that of ``vertex_ids.py`` of
-the package smplx, the top of the head that of SMPL-Anthropometry."""
+"""Vertices by how many the model has: 6890 in SMPL and SMPL+H, 10475 in SMPL-X. The nose is that of the package smplx
+(``vertex_ids.py``), the top of the head that of SMPL-Anthropometry (``HEAD_TOP``)."""
 _MIX = {
     "Pelvis": ("left_hip", "right_hip"),
     "RHip": ("right_hip",), "RKnee": ("right_knee",), "RAnkle": ("right_ankle",),
