@@ -3,9 +3,11 @@
 from diffpose_core.data.prepared import Source
 from diffpose_core.data.readers.asf_amc import AsfAmc
 from diffpose_core.data.readers.bvh import Bvh
+from diffpose_core.data.readers.mpi_inf_3dhp import MpiInf3dhp
 from diffpose_core.data.readers.npz import Npz
 
 SOURCES: dict[str, type[Source]] = {
+    "3dhp": MpiInf3dhp,
     "asf-amc": AsfAmc,
     "bvh": Bvh,
     "npz": Npz,
