@@ -221,8 +221,8 @@ def with_thorax(motion: BvhMotion, below: str) -> BvhMotion:
 
     There the neck and both shoulders start at the upper end of the bone ``upperback``, and so lie some 12 cm lower than
     in the ``.asf`` and ``.amc`` of the same motion. They are moved up in the axes of the joint ``below``, by the length
-    of the bone under it, which comes within 4 mm of the bone ``thorax`` in the skeletons of subjects 1 to 3. Files whose
-    neck does not start there are returned as they are.
+    of the bone under it, which comes within 4 mm of the bone ``thorax`` in the skeletons of subjects 1 to 3. Files
+    whose neck does not start there are returned as they are.
     """
     joint = motion.names.index(below)
     moved = [i for i, parent in enumerate(motion.parents) if parent == joint]
