@@ -1,9 +1,17 @@
 """Writers of MPI-INF-3DHP's and 3DPW's true file formats, for tests."""
 
+import resource
 import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+import scipy.io
 
 
 def python2_pickle(value: Any, protocol: int = 2) -> bytes:
@@ -121,3 +129,78 @@ class _Python2:
         else:
             data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
             self.out += b"\x8a" + bytes([len(data)]) + data
+
+
+LITTLE = """
+import resource, sys
+from pathlib import Path
+from diffpose_core.data.readers.{module} import {function} as read
+used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read({arguments})
+    print("read")
+except ValueError as error:
+    print("refused:", error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used) // 1024)
+"""
+
+
+def read_in_little_memory(module: str, function: str, arguments: str, data: bytes = b"") -> tuple[str, int]:
+    """Read in a process of its own, which may take 4 GB: what came of it, and how many MB it took."""
+    code = LITTLE.format(module=module, function=function, arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=data, capture_output=True, timeout=120, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    outcome, taken = done.stdout.decode().splitlines()
+    return outcome, int(taken)
+
+
+def mat5_element(kind: int, data: bytes) -> bytes:
+    """An element of a MATLAB 5 file, whatever its data."""
+    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def mat5_matrix(kind: int, shape: tuple[int, ...], name: str, content: bytes, flags: int = 0) -> bytes:
+    """A matrix of a class, e.g. 1 for cells and 6 for doubles, whatever its content."""
+    head = mat5_element(6, struct.pack("<II", kind | flags, 0))
+    head += mat5_element(5, struct.pack(f"<{len(shape)}i", *shape)) + mat5_element(1, name.encode())
+    return mat5_element(14, head + content)
+
+
+def mat5_file(*elements: bytes, deflated: bool = False) -> bytes:
+    """A MATLAB 5 file of elements."""
+    head = b"MATLAB 5.0 MAT-file, made by a test".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    if deflated:
+        packed = [zlib.compress(e) for e in elements]
+        return head + b"".join(struct.pack("<II", 15, len(p)) + p for p in packed)
+    return head + b"".join(elements)
+
+
+def write_mat73(path: Path, variables: Mapping[str, np.ndarray | list[np.ndarray]]) -> None:
+    """A MATLAB 7.3 file: HDF5 behind a header of 512 bytes, dimensions reversed, cells as references."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, value in variables.items():
+            if isinstance(value, np.ndarray):
+                made = file.create_dataset(name, data=value.T, compression="gzip")
+                made.attrs["MATLAB_class"] = np.bytes_("double")
+                continue
+            cells = [file.create_dataset(f"#refs#/{name}{i}", data=cell.T) for i, cell in enumerate(value)]
+            made = file.create_dataset(name, (1, len(cells)), h5py.ref_dtype)
+            made.attrs["MATLAB_class"] = np.bytes_("cell")
+            for i, cell in enumerate(cells):
+                made[0, i] = cell.ref
+    with open(path, "r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64, made by a test".ljust(124) + b"\x00\x02IM")
+
+
+def write_mat5(path: Path, variables: Mapping[str, np.ndarray | list[np.ndarray]], deflated: bool = True) -> None:
+    """A MATLAB 5 file by scipy."""
+    made = {}
+    for name, value in variables.items():
+        made[name] = value
+        if isinstance(value, list):
+            made[name] = np.empty((len(value), 1), dtype=object)
+            made[name][:, 0] = value
+    scipy.io.savemat(path, made, do_compression=deflated)

@@ -11,7 +11,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
@@ -60,7 +60,7 @@ def load_matlab(path: str | Path, name: str) -> np.ndarray | list[np.ndarray]:
 class _Stream:
     """The bytes of one element, inflated as far as they are asked for."""
 
-    file: BinaryIO
+    file: io.BufferedIOBase
     left: int
     inflate: Any = None
     ready: bytes = field(default=b"", init=False)
@@ -96,7 +96,7 @@ class _Stream:
         return b""
 
 
-def _load_v5(file: BinaryIO, head: bytes, name: str) -> np.ndarray | list[np.ndarray]:
+def _load_v5(file: io.BufferedIOBase, head: bytes, name: str) -> np.ndarray | list[np.ndarray]:
     order = {b"IM": "<", b"MI": ">"}.get(head[126:128])
     if order is None or struct.unpack(f"{order}H", head[124:126]) != (0x0100,):
         raise ValueError("this is not a MATLAB file of version 5 or 7.3")
