@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +205,161 @@ def write_mat5(path: Path, variables: Mapping[str, np.ndarray | list[np.ndarray]
             made[name] = np.empty((len(value), 1), dtype=object)
             made[name][:, 0] = value
     scipy.io.savemat(path, made, do_compression=deflated)
+
+
+def y_up(points: np.ndarray) -> np.ndarray:
+    """Points [..., 3] of a z-up world in the y-up one of MPI-INF-3DHP and 3DPW."""
+    return np.stack([points[..., 0], points[..., 2], -points[..., 1]], -1)
+
+
+def people(frames: int, joints: int = 17, seed: int = 0) -> np.ndarray:
+    """Upright heaps of joints [N, J, 3] about the origin of a z-up world, metres, different in every frame."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(frames, joints, 3)) * [0.3, 0.3, 0.4] + [0.2, -0.1, 1.0]
+
+
+@dataclass(frozen=True)
+class FileCamera:
+    """A camera in a y-up world, as the files describe it: focal lengths and centre px, rotation, translation m."""
+
+    focal: tuple[float, float]
+    centre: tuple[float, float]
+    rotation: np.ndarray
+    translation: np.ndarray
+
+    @classmethod
+    def around(cls, degrees: float, size: tuple[int, int] = (2048, 2048), distance: float = 4.0) -> "FileCamera":
+        """One that looks at the origin from somewhat above it."""
+        angle = np.radians(degrees)
+        forward = -np.array([np.cos(angle), 0.1, np.sin(angle)])
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, [0.0, 1.0, 0.0])
+        right /= np.linalg.norm(right)
+        rotation = np.stack([right, np.cross(forward, right), forward])
+        centre = rotation @ (forward * distance - [0, 1.0, 0])
+        return cls((1497.693, 1497.103), (size[0] / 2 + 0.7, size[1] / 2 - 3.4), rotation, centre)
+
+    def see(self, world: np.ndarray) -> np.ndarray:
+        """Points [..., 3] of a z-up world in the optical frame, metres."""
+        return y_up(world) @ self.rotation.T + self.translation
+
+    def project(self, world: np.ndarray) -> np.ndarray:
+        seen = self.see(world)
+        return seen[..., :2] / seen[..., 2:] * self.focal + self.centre
+
+
+OF_28 = (4, 23, 24, 25, 18, 19, 20, 3, 5, 6, 7, 9, 10, 11, 14, 15, 16)
+"""Where MPI-INF-3DHP's training annotations have the joints of H36M17 (SPIN, datasets/preprocess/mpi_inf_3dhp.py)."""
+OF_17 = (14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4)
+"""The same of its test annotations (cpm2h36m of platypose)."""
+UNIVERSAL = 1.07
+
+
+def calibration_text(cameras: Mapping[int, FileCamera], **other: str) -> str:
+    """``camera.calibration``, millimetres."""
+    lines = ["Skeletool Camera Calibration File V1.0"]
+    for number, camera in cameras.items():
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = camera.rotation, camera.translation * 1000
+        (fx, fy), (cx, cy) = camera.focal, camera.centre
+        rows = {
+            "name          ": f"{number}", "  sensor      ": "10 10", "  size        ": "2048 2048",
+            "  animated    ": "0", "  intrinsic   ": f"{fx} 0 {cx} 0 0 {fy} {cy} 0 0 0 1 0 0 0 0 1 ",
+            "  extrinsic   ": " ".join(f"{v:.7g}" for v in matrix.ravel()) + " ", "  radial      ": "0",
+        }  # fmt: skip
+        lines += [key + other.get(key.strip(), value) for key, value in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def write_3dhp_sequence(
+    root: Path, who: str, sequence: int, world: np.ndarray, version: str = "5", cameras: int = 14
+) -> dict[int, FileCamera]:
+    """A training sequence of joints [N, 17, 3] in a z-up world, metres."""
+    folder = root / who / f"Seq{sequence}"
+    folder.mkdir(parents=True)
+    placed = {n: FileCamera.around(25 * n) for n in range(cameras)}
+    (folder / "camera.calibration").write_text(calibration_text(placed))
+    all_joints = people(len(world), 28, seed=9)
+    all_joints[:, OF_28] = world
+    seen = [camera.see(all_joints).reshape(len(world), 84) * 1000 for camera in placed.values()]
+    variables: dict[str, np.ndarray | list[np.ndarray]] = {
+        "annot2": [camera.project(all_joints).reshape(len(world), 56) for camera in placed.values()],
+        "annot3": seen,
+        "univ_annot3": [s * UNIVERSAL for s in seen],
+        "cameras": np.arange(cameras)[None],
+        "frames": np.arange(len(world))[:, None],
+    }
+    (write_mat73 if version == "7.3" else write_mat5)(folder / "annot.mat", variables)
+    return placed
+
+
+TEST_CALIBRATION = """tc camera calibration v0.3
+camera 0 {name}
+frame 0
+  sensorSize      {sensor}       # mm
+  focalLength     {focal}     # mm
+  pixelAspect     {aspect}     # y / x
+  centerOffset    {offset}     # mm (positive values move right and down)
+  distortionModel OpenCV
+  distortion      {distortion}
+  origin          {origin}
+  up              {up}
+  right           {right}
+  colorCorrection
+    red           1 0 0
+"""
+TEST_CAMERAS = {
+    "ts1-4cameras.calib": {
+        "name": "8", "sensor": "10 10", "focal": "7.32506", "aspect": "1.00044", "offset": "-0.0322884 0.0929296",
+        "distortion": "0.0 0.0 0.0 0.0 0.0", "origin": "3427.28 1387.86 309.42", "up": "-0.208215 0.976233 0.06014",
+        "right": "0.000575281 0.0616098 -0.9981",
+    },
+    "ts5-6cameras.calib": {
+        "name": "1", "sensor": "10.000000000 5.625000000", "focal": "8.770747185", "aspect": "0.993236423",
+        "offset": "-0.104908645 0.104899704",
+        "distortion": "-0.276859611 0.131125256 -0.000360494 -0.001149441 -0.049318332",
+        "origin": "-2104.3074 1038.6707 -4596.6367", "up": "0.025272345 0.995038509 0.096227370",
+        "right": "-0.939647257 -0.009210289 0.342020929",
+    },
+}  # fmt: skip
+
+
+def camera_of_test(who: str) -> FileCamera:
+    """The test set's camera by its published numbers; in pixels, fy and the centre are mmpose's fits within a pixel."""
+    name = "ts1-4cameras.calib" if who <= "TS4" else "ts5-6cameras.calib"
+    up, right, origin = (np.array(TEST_CAMERAS[name][k].split(), float) for k in ("up", "right", "origin"))
+    rotation = np.stack([right, -up, np.cross(up, right)])
+    pixels = (
+        ((1500.172, 1500.832), (1017.3873, 1043.032)) if who <= "TS4" else ((1683.983, 1672.594), (939.8575, 560.1407))
+    )
+    return FileCamera(*pixels, rotation, -rotation @ origin / 1000)
+
+
+def write_3dhp_test(
+    root: Path,
+    who: str,
+    world: np.ndarray,
+    valid: np.ndarray,
+    activity: np.ndarray,
+    version: str = "7.3",
+    calibration: bool = True,
+) -> FileCamera:  # fmt: skip
+    """A test sequence of joints [N, 17, 3] in a z-up world, metres."""
+    folder = root / "mpi_inf_3dhp_test_set"
+    (folder / who).mkdir(parents=True)
+    if calibration:
+        (folder / "test_util" / "camera_calibration").mkdir(parents=True, exist_ok=True)
+        for name, values in TEST_CAMERAS.items():
+            (folder / "test_util" / "camera_calibration" / name).write_text(TEST_CALIBRATION.format(**values))
+    camera, all_joints = camera_of_test(who), np.empty_like(world)
+    all_joints[:, OF_17] = world
+    seen = camera.see(all_joints) * 1000
+    variables = {
+        "annot2": camera.project(all_joints).transpose(2, 1, 0)[:, :, None],
+        "annot3": seen.transpose(2, 1, 0)[:, :, None],
+        "univ_annot3": UNIVERSAL * seen.transpose(2, 1, 0)[:, :, None],
+        "valid_frame": valid[None].astype(float),
+        "activity_annotation": activity[None].astype(float),
+    }
+    (write_mat73 if version == "7.3" else write_mat5)(folder / who / "annot_data.mat", variables)
+    return camera

@@ -121,6 +121,8 @@ class MpiInf3dhp:
             yield Recording(name, who, split, rate / step, kept, worlds[0][kept])
             return
         keypoints = _cells(path, "annot2", 2)
+        if len(keypoints) != len(joints) or len(keypoints[0]) != len(frames):
+            raise ValueError(f"{path}: {self._key} and annot2 do not have as many cameras and frames")
         for n in TRAINING_CAMERAS:
             if self.annotation == "metric":
                 _check_keypoints(path, cameras[n], joints[n] / 1000, keypoints[n])
@@ -132,8 +134,9 @@ class MpiInf3dhp:
         path = folder / who / "annot_data.mat"
         which = "TS1-4" if SCENES[who] != "Outdoor" else "TS5-6"
         placed = camera_of_test(folder / "test_util" / "camera_calibration", which)
-        count, joints = _test_joints(path, self._key, 3)
-        _, keypoints = _test_joints(path, "annot2", 2)
+        joints, keypoints = _test_joints(path, self._key, 3), _test_joints(path, "annot2", 2)
+        if (count := len(joints)) != len(keypoints):
+            raise ValueError(f"{path}: there are 3D joints of {count} frames and 2D joints of {len(keypoints)}")
         valid, activity = (_column(path, key, count) for key in ("valid_frame", "activity_annotation"))
         if self.annotation == "metric":
             _check_keypoints(path, placed, joints[valid != 0] / 1000, keypoints[valid != 0])
@@ -161,13 +164,13 @@ def _cells(path: Path, key: str, size: int) -> list[np.ndarray]:
     return found
 
 
-def _test_joints(path: Path, key: str, size: int) -> tuple[int, np.ndarray]:
-    """Read a test annotation, in MATLAB [size, 17, 1, N]: N and [N, 17, size] in the order of H36M17."""
+def _test_joints(path: Path, key: str, size: int) -> np.ndarray:
+    """Read a test annotation, in MATLAB [size, 17, 1, N]: [N, 17, size] in the order of H36M17."""
     array = load_matlab(path, key)
     if isinstance(array, list) or array.ndim != 4 or array.shape[:3] != (size, len(JOINTS_17), 1):
         shape = "a cell" if isinstance(array, list) else array.shape
         raise ValueError(f"{path}: {key} is {shape}, expected ({size}, {len(JOINTS_17)}, 1, N)")
-    return array.shape[3], array[:, [JOINTS_17.index(n) for n in H36M17_NAMES], 0].transpose(2, 1, 0)
+    return array[:, [JOINTS_17.index(n) for n in H36M17_NAMES], 0].transpose(2, 1, 0)
 
 
 def _column(path: Path, key: str, count: int) -> np.ndarray:
@@ -191,8 +194,6 @@ def _check_keypoints(path: Path, placed: PlacedCamera, joints_m: np.ndarray, key
 
     Those of TS2 are some 4 px away throughout; all others coincide.
     """
-    if len(joints_m) != len(keypoints):
-        raise ValueError(f"{path}: there are 3D joints of {len(joints_m)} frames and 2D joints of {len(keypoints)}")
     projected = placed.camera.project(torch.from_numpy(np.ascontiguousarray(joints_m, np.float64))).numpy()
     away = float(np.median(np.linalg.norm(projected - keypoints, axis=-1))) if len(joints_m) else 0.0
     if away > _FARTHEST_FROM_KEYPOINTS_PX:
