@@ -363,3 +363,76 @@ def write_3dhp_test(
     }
     (write_mat73 if version == "7.3" else write_mat5)(folder / who / "annot_data.mat", variables)
     return camera
+
+
+def threedpw_sequence(
+    name: str, people_24: list[np.ndarray], cameras: list[FileCamera], valid: list[np.ndarray], **other: Any
+) -> dict[str, Any]:
+    """What a sequence of 3DPW holds: every person's SMPL joints [N, 24, 3] in a z-up world, seen by N cameras."""
+    frames, persons = len(cameras), range(len(people_24))
+    matrix = np.eye(3)
+    matrix[0, 0], matrix[1, 1] = cameras[0].focal
+    matrix[:2, 2] = cameras[0].centre
+    poses = np.zeros((frames, 4, 4))
+    poses[:, :3, :3], poses[:, :3, 3] = [c.rotation for c in cameras], [c.translation for c in cameras]
+    poses[:, 3, 3] = 1
+    return {
+        "sequence": name,
+        "betas": [np.zeros(10) for _ in persons],
+        "poses": [np.zeros((frames, 72)) for _ in persons],
+        "trans": [np.zeros((frames, 3)) for _ in persons],
+        "poses_60Hz": [np.zeros((2 * frames, 72)) for _ in persons],
+        "trans_60Hz": [np.zeros((2 * frames, 3)) for _ in persons],
+        "betas_clothed": [np.zeros(10) for _ in persons],
+        "v_template_clothed": [np.zeros((6890, 3)) for _ in persons],
+        "genders": ["m", "f"][: len(people_24)],
+        "texture_maps": [],
+        "poses2d": [np.tile(np.array([[100], [200], [0]]) + np.arange(18.0), (frames, 1, 1)) for _ in persons],
+        "jointPositions": [y_up(joints).reshape(frames, 72) for joints in people_24],
+        "img_frame_ids": np.arange(0, 2 * frames, 2, dtype=np.uint16),
+        "cam_poses": poses,
+        "campose_valid": [v.astype(np.uint8) for v in valid],
+        "cam_intrinsics": matrix,
+    } | other
+
+
+def write_3dpw(root: Path, split: str, sequence: dict[str, Any], protocol: int = 2) -> Path:
+    """A file of 3DPW as Python 2 pickled it."""
+    path = root / "sequenceFiles" / split / f"{sequence['sequence']}.pkl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(python2_pickle(sequence, protocol))
+    return path
+
+
+LEFT_LEG_FIRST = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+"""Rows of SPIN's J_regressor_h36m.npy in the order of H36M17 (H36M_TO_J17 of its constants.py)."""
+
+
+def write_smpl(folder: Path, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Body models of stiff people, man and woman, and a regressor; their 17 joints [17, 3] at rest, y up, by gender.
+
+    All of the body hangs on the root, at the origin; the first shape coefficient makes it taller, one metre for one.
+    """
+    rng, rest = np.random.default_rng(seed), {}
+    folder.mkdir(parents=True, exist_ok=True)
+    left = np.array([0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0]) - np.array([0, 1, 1, 1] + [0] * 10 + [1] * 3)
+    for gender in ("MALE", "FEMALE"):
+        joints = rng.normal(size=(17, 3)) * 0.3 * [0, 1, 1] + left[:, None] * [0.2, 0, 0]
+        template = rng.normal(size=(6890, 3))
+        template[:17], template[100:124] = joints, 0
+        weights = np.zeros((6890, 24))
+        weights[:, 0] = 1
+        joint_rows = np.zeros((24, 6890))
+        joint_rows[range(24), range(100, 124)] = 1
+        taller = np.zeros((6890, 3, 10))
+        taller[:17, 1, 0] = 1
+        np.savez(
+            folder / f"SMPL_{gender}.npz", v_template=template, shapedirs=taller, posedirs=np.zeros((6890, 3, 207)),
+            J_regressor=joint_rows, weights=weights,
+            kintree_table=np.array([[2**32 - 1, *[0] * 23], [*range(24)]], dtype=np.uint32),
+        )  # fmt: skip
+        rest[gender] = joints
+    rows = np.zeros((17, 6890))
+    rows[LEFT_LEG_FIRST, range(17)] = 1
+    np.save(folder / "J_regressor_h36m.npy", rows)
+    return rest, rows

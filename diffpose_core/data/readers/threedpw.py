@@ -154,8 +154,8 @@ def _array(
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
         raise ValueError(f"{path}: {where} is no array of numbers")
     if len(found.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, found.shape, strict=True)):
-        expected = tuple("N" if n is None else n for n in shape)
-        raise ValueError(f"{path}: {where} has shape {found.shape}, expected ({', '.join(map(str, expected))})")
+        expected = str(shape).replace("None", "N")
+        raise ValueError(f"{path}: {where} has shape {found.shape}, expected {expected}")
     return found
 
 
