@@ -79,7 +79,7 @@ class BodyModel:
         path = Path(path)
         arrays = _read(path)
         parents = _parents(path, arrays["kintree_table"])
-        vertices, joints = len(arrays["v_template"]), len(parents)
+        vertices, joints = arrays["v_template"].size // 3, len(parents)
         shapes = arrays["shapedirs"].shape[-1] if arrays["shapedirs"].ndim else 0
         for key, expected in (
             ("v_template", (vertices, 3)),
@@ -118,15 +118,16 @@ class BodyModel:
         """
         rest = self._rest_joints(betas)
         shaped = self._shaped(betas, ids)
-        directions = self.pose_directions[ids].reshape(3 * len(ids), -1).T
+        features = self.pose_directions.shape[-1]
+        directions = self.pose_directions[ids].reshape(-1, features).T
         parts = []
         for turns in self._turns(poses, translations, max(len(ids), len(rest))):
             count = len(turns)
             whole, places = _chain(self.parents, turns, rest)
-            moved = shaped + ((turns[:, 1:] - np.eye(3)).reshape(count, -1) @ directions).reshape(count, -1, 3)
+            moved = ((turns[:, 1:] - np.eye(3)).reshape(count, features) @ directions).reshape(count, len(ids), 3)
             offsets = places - np.einsum("nkij,kj->nki", whole, rest)
-            blend = (self.weights[ids] @ whole.reshape(count, -1, 9)).reshape(count, -1, 3, 3)
-            parts.append(np.einsum("nvij,nvj->nvi", blend, moved) + self.weights[ids] @ offsets)
+            blend = (self.weights[ids] @ whole.reshape(*places.shape[:2], 9)).reshape(count, len(ids), 3, 3)
+            parts.append(np.einsum("nvij,nvj->nvi", blend, shaped + moved) + self.weights[ids] @ offsets)
         return np.concatenate(parts) + translations[:, None]
 
     def _shaped(self, betas: np.ndarray, ids: Any = slice(None)) -> np.ndarray:
