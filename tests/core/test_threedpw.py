@@ -87,6 +87,18 @@ def test_nose_and_top_of_the_head_turn_with_the_head(tmp_path: Path) -> None:
     )
 
 
+def test_frames_without_a_camera_may_hold_anything(tmp_path: Path) -> None:
+    write_smpl(tmp_path / "smpl")
+    sequence = one_sequence(campose_valid=[np.array([1, 0, 0, 1, 1, 1], np.uint8)])
+    for key in ("jointPositions", "poses", "trans", "poses2d"):
+        sequence[key][0][1:3] = np.nan
+    sequence["cam_poses"][1:3] = np.nan
+    write_3dpw(tmp_path, "test", sequence)
+    for models in (None, tmp_path / "smpl"):
+        (recording,) = ThreeDpw(tmp_path, models, splits=("test",)).recordings()
+        assert recording.frames.tolist() == [0, 3, 4, 5]
+
+
 def test_training_poses_are_thinned_and_have_no_view(tmp_path: Path) -> None:
     write_3dpw(tmp_path, "train", one_sequence(campose_valid=[np.array([0, 1, 1, 1, 1, 1], np.uint8)]))
     (recording,) = ThreeDpw(tmp_path, splits=("train",), most_hz=15.0).recordings()

@@ -9,6 +9,7 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,11 @@ def _load_v5(file: io.BufferedIOBase, head: bytes, name: str) -> np.ndarray | li
             stream.finish()
             return _content(header, memoryview(data), order, name)
         seen.append(header.name)
-    raise ValueError(f"variable {name!r} is missing; there are {', '.join(map(repr, seen)) or 'none'}")
+    raise _missing(name, seen)
+
+
+def _missing(name: str, seen: Iterable[str]) -> ValueError:
+    return ValueError(f"variable {name!r} is missing; there are {', '.join(map(repr, seen))[:300] or 'none'}")
 
 
 class _Header:
@@ -194,7 +199,7 @@ def _numbers(header: _Header, data: memoryview, order: str, name: str) -> np.nda
 def _load_hdf5(path: Path, name: str) -> np.ndarray | list[np.ndarray]:
     with h5py.File(path, "r") as file:
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"variable {name!r} is missing; there are {', '.join(map(repr, file)) or 'none'}")
+            raise _missing(name, file)
         found = _dataset(file[name], name)
         if h5py.check_ref_dtype(found.dtype) is not h5py.Reference:
             return _read(found, name)

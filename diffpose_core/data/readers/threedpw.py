@@ -128,7 +128,7 @@ class ThreeDpw:
                 valid = valid[valid % stride(FRAME_RATE_HZ, self.most_hz) == 0]
             if not len(valid):
                 continue
-            joints = _joints(path, data, person, len(poses), bodies)[valid]
+            joints = _joints(path, data, person, len(poses), valid, bodies)
             view = None
             if split != "train":
                 keypoints, confidence = _keypoints(_array(path, data, "poses2d", (len(poses), 3, 18), person)[valid])
@@ -191,20 +191,21 @@ def _camera_from_world(path: Path, poses: np.ndarray) -> np.ndarray:
 
 
 def _joints(
-    path: Path, data: dict[Any, Any], person: int, frames: int,
+    path: Path, data: dict[Any, Any], person: int, frames: int, valid: np.ndarray,
     bodies: Mapping[str, tuple[smpl.BodyModel, np.ndarray | None]],
 ) -> np.ndarray:  # fmt: skip
-    """Return the joints [N, 17, 3] of H36M17 in the y-up world, metres."""
-    poses = _array(path, data, "poses", (frames, 3 * _SMPL_JOINTS), person)
+    """Return the joints [N, 17, 3] of H36M17 in the frames ``valid`` [N], metres, y up."""
+    poses = _array(path, data, "poses", (frames, 3 * _SMPL_JOINTS), person)[valid]
     if not bodies:
-        joints = _array(path, data, "jointPositions", (frames, 3 * _SMPL_JOINTS), person).reshape(frames, -1, 3)
+        stored = _array(path, data, "jointPositions", (frames, 3 * _SMPL_JOINTS), person)[valid]
+        joints = stored.reshape(-1, _SMPL_JOINTS, 3)
         head = np.eye(3)
         for joint in _TO_THE_HEAD:
             head = head @ smpl.rotations(poses[:, 3 * joint : 3 * joint + 3])
         face = joints[:, None, smpl.JOINTS.index("head")] + np.array([NOSE_M, HEAD_TOP_M]) @ head.transpose(0, 2, 1)
         return smpl.h36m17_from_joints(joints, face)
     betas = _array(path, data, "betas", (None,), person)[:10]
-    trans = _array(path, data, "trans", (frames, 3), person)
+    trans = _array(path, data, "trans", (frames, 3), person)[valid]
     genders = _field(path, data, "genders")
     gender = _text(path, genders[person]) if isinstance(genders, list) and person < len(genders) else ""
     if gender not in bodies:
