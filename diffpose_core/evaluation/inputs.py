@@ -98,10 +98,17 @@ def nearest_person(
 
 
 def image_path(pattern: str, batch: Batch, person: int) -> str:
-    """Fill a pattern such as ``{0}/image_{frame:05d}.jpg`` in; ``ValueError`` if it does not fit the recording."""
+    """Fill a pattern in, such as ``{0}/image_{frame:05d}.jpg``.
+
+    ``{0}``, ``{1}`` ... are the parts of the recording's name; ``{frame}`` counts from 0, ``{number}`` from 1.
+
+    Raises:
+        ValueError: the pattern does not fit the recording.
+    """
     parts = batch.recordings[person].name.split("/")
+    frame = int(batch.frames[person])
     try:
-        return pattern.format(*parts, frame=int(batch.frames[person]))
+        return pattern.format(*parts, frame=frame, number=frame + 1)
     except (IndexError, KeyError, ValueError) as error:
         raise ValueError(
             f"image pattern {pattern!r} does not fit {batch.recordings[person].name!r}: {error}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from diffpose_core.data.readers.h36m import S9_DRIFT
+from diffpose_core.data.readers.h36m import H36M_S9_DRIFT
 from diffpose_core.skeleton import H36M17
 
 ALL = H36M17.joints
@@ -30,8 +30,8 @@ class Protocol:
         by_action: whether figures are means over actions of the means over frames, else over frames.
         views: ``recorded`` cameras, or ``synthetic`` ones for motion without any.
         table: whose published rows are shown beside ours.
-        image: where a frame's image lies below the folder of images; ``{0}``, ``{1}`` ... are the parts of the
-            recording's name, ``{frame}`` its number. Empty where the data set is published as videos.
+        image: where a frame's image lies below the folder of images
+            (:func:`diffpose_core.evaluation.inputs.image_path`); empty where the data set is published as videos.
 
     Raises:
         ValueError: a joint is unknown, the stride is below 1 or the kind of views is unknown.
@@ -72,7 +72,7 @@ _LIFTING = Protocol(
     table="h36m",
 )  # fmt: skip
 _MPI = Protocol(
-    "MPI-INF-3DHP", "the data set's own evaluation code", table="3dhp", image="{0}/imageSequence/img_{frame:06d}.jpg"
+    "MPI-INF-3DHP", "the data set's own evaluation code", table="3dhp", image="{0}/imageSequence/img_{number:06d}.jpg"
 )
 _PW3D = Protocol(
     "3DPW, 14 joints", "SPIN (1909.12828)", joints=LIMBS_AND_HEAD, table="3dpw-14",
@@ -81,7 +81,7 @@ _PW3D = Protocol(
 PROTOCOLS: dict[str, Protocol] = {
     "h36m-64": _LIFTING,
     "h36m-64-clean": replace(
-        _LIFTING, title="Human3.6M, every 64th frame, without drifted recordings", exclude=S9_DRIFT,
+        _LIFTING, title="Human3.6M, every 64th frame, without drifted recordings", exclude=H36M_S9_DRIFT,
         defined_in="as h36m-64, less what Iskakov et al. (1905.05754) leave out",
     ),
     "h36m-640": replace(
