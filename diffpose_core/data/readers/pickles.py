@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import struct
 from pathlib import Path
@@ -13,31 +14,54 @@ import numpy as np
 LIMIT_BYTES = 1 << 32
 """Largest pickle that is read."""
 _DTYPE_CHARACTERS = 32
+_KINDS = "biufcSUO"
 
 
 class _ArrayClass:
     """Stands for ``numpy.ndarray`` where a pickle names it; calling it would take memory of any announced size."""
 
 
-def _empty_array(_kind: object, shape: object, _code: object) -> np.ndarray:
+class _Dtype:
+    """Stands for ``numpy.dtype``, whose own state may announce fields that lie outside of an array's memory."""
+
+    def __init__(self, code: object, *_flags: object) -> None:
+        if not isinstance(code, (str, bytes)) or len(code) > _DTYPE_CHARACTERS:
+            raise pickle.UnpicklingError(f"an array is of type {code!r}")
+        self.kind = np.dtype(code.decode("ascii") if isinstance(code, bytes) else code)
+        if self.kind.kind not in _KINDS:
+            raise pickle.UnpicklingError(f"an array is of type {self.kind}; only plain ones are read")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if tuple(state[2:5]) != (None, None, None):
+            raise pickle.UnpicklingError("an array has fields; only plain ones are read")
+        if state[1] in ("<", ">"):
+            self.kind = self.kind.newbyteorder(state[1])
+
+
+class _Array(np.ndarray):
+    """An array that looks at its state first: numpy itself reads as many items of a list as the shape announces."""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        version, shape, stand_in, fortran, data = state
+        kind = stand_in.kind
+        items, wanted = (list, 1) if kind.hasobject else ((bytes, str), kind.itemsize)
+        if not isinstance(data, items) or min(shape, default=0) < 0 or len(data) != math.prod(shape) * wanted:
+            raise pickle.UnpicklingError(f"an array of shape {shape} and type {kind} does not hold that much")
+        super().__setstate__((version, shape, kind, fortran, data))
+
+
+def _empty_array(_kind: object, shape: object, _code: object) -> _Array:
     """Make the empty array that its state then fills; any other shape would take memory before there are bytes."""
     if shape != (0,):
         raise pickle.UnpicklingError(f"an array begins with shape {shape}")
-    return np.empty(0, dtype=np.int8)
+    return _Array(0, dtype=np.int8)
 
 
-def _dtype(code: object, *_flags: object) -> np.dtype:
-    """Make a plain type from its short name, e.g. ``f8``."""
-    if not isinstance(code, (str, bytes)) or len(code) > _DTYPE_CHARACTERS:
-        raise pickle.UnpicklingError(f"an array is of type {code!r}")
-    return np.dtype(code.decode("ascii") if isinstance(code, bytes) else code)
-
-
-def _scalar(kind: np.dtype, data: bytes | str) -> Any:
+def _scalar(stand_in: _Dtype, data: bytes | str) -> Any:
     raw = data.encode("latin-1") if isinstance(data, str) else data
-    if kind.hasobject or len(raw) != kind.itemsize:
-        raise pickle.UnpicklingError(f"a number of type {kind} holds {len(raw)} bytes")
-    return np.frombuffer(raw, dtype=kind)[0]
+    if stand_in.kind.hasobject or len(raw) != stand_in.kind.itemsize:
+        raise pickle.UnpicklingError(f"a number of type {stand_in.kind} holds {len(raw)} bytes")
+    return np.frombuffer(raw, dtype=stand_in.kind)[0]
 
 
 def _to_bytes(text: str, encoding: str) -> bytes:
@@ -49,7 +73,7 @@ def _to_bytes(text: str, encoding: str) -> bytes:
 
 _KNOWN = {
     ("numpy", "ndarray"): _ArrayClass,
-    ("numpy", "dtype"): _dtype,
+    ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _to_bytes,
 } | {
     (f"numpy.{core}.multiarray", name): function
