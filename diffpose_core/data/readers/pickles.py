@@ -47,7 +47,7 @@ class _Array(np.ndarray):
         items, wanted = (list, 1) if kind.hasobject else ((bytes, str), kind.itemsize)
         if not isinstance(data, items) or min(shape, default=0) < 0 or len(data) != math.prod(shape) * wanted:
             raise pickle.UnpicklingError(f"an array of shape {shape} and type {kind} does not hold that much")
-        super().__setstate__((version, shape, kind, fortran, data))
+        super().__setstate__((version, shape, kind, fortran, data))  # type: ignore[arg-type]
 
 
 def _empty_array(_kind: object, shape: object, _code: object) -> _Array:
