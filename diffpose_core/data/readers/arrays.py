@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -83,7 +83,8 @@ def _info(archive: zipfile.ZipFile, key: str) -> zipfile.ZipInfo:
         raise ValueError(f"key {key!r} is missing; there are {there}") from None
 
 
-def _header(file: IO[bytes], key: str) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file: Any, key: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Read shape and type from a file open for reading."""
     version = npy.read_magic(file)
     read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read_header is None:

@@ -1,8 +1,8 @@
 """One variable out of a CDF file (NASA's Common Data Format), as Human3.6M publishes its poses.
 
-The number of the file's bytes bounds every loop and every array, which the cdflib package does not do. The layout is that
-of NASA's "CDF Internal Format Description", versions 2.6 to 3.9. Read are numbers in IEEE format, rows or columns first,
-in one file (not one per variable), compressed as a whole or by variable with gzip, or not.
+The number of the file's bytes bounds every loop and every array, which the package cdflib does not do. The layout is
+that of NASA's "CDF Internal Format Description", versions 2.6 to 3.9. Read are numbers in IEEE format, rows or columns
+first, in one file (not one per variable), compressed as a whole or by variable with gzip, or not.
 """
 
 from __future__ import annotations

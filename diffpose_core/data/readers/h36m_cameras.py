@@ -74,7 +74,7 @@ def _camera(
     tangential: np.ndarray,
 ) -> tuple[Camera, np.ndarray]:  # fmt: skip
     """Build from R and T of R (X - T), and distortion k1 k2 k3 and p1 p2 of OpenCV."""
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() > _ROUNDING or np.linalg.det(rotation) < 0:
+    if not (np.abs(rotation @ rotation.T - np.eye(3)).max() < _ROUNDING and np.linalg.det(rotation) > 0):
         raise ValueError(f"camera {name}: {rotation.tolist()} is no rotation")
     k1, k2, k3 = map(float, radial)
     p1, p2 = map(float, tangential)
@@ -148,11 +148,10 @@ def _read_python(path: Path) -> Callable[[str, str], tuple[Camera, np.ndarray]]:
         inside, outside = found[_INTRINSICS][index], found[_EXTRINSICS][subject][index]
         if absent := {"orientation", "translation"} - outside.keys():
             raise ValueError(f"{subject}, {name} has no {' nor '.join(sorted(absent))}")
-        return _camera(
-            name, _turned(np.array(outside["orientation"], dtype=float)).T,
-            np.array(outside["translation"], dtype=float), inside["focal_length"], inside["center"],
-            inside["radial_distortion"], inside["tangential_distortion"][::-1],
-        )  # fmt: skip
+        lens = [inside[key] for key in ("focal_length", "center", "radial_distortion", "tangential_distortion")]
+        focal, centre, radial, tangential = (np.array(values, dtype=float) for values in lens)
+        place, turn = (np.array(outside[key], dtype=float) for key in ("translation", "orientation"))
+        return _camera(name, _turned(turn).T, place, focal, centre, radial, tangential[::-1])
 
     return camera
 

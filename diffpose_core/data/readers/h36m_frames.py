@@ -44,7 +44,7 @@ def read_frame_list(path: str | Path) -> dict[str, set[int]]:
     if (size := path.stat().st_size) > LIMIT_BYTES:
         raise ValueError(f"{path} holds {size:,} bytes; at most {LIMIT_BYTES:,} are read")
     found: dict[str, set[int]] = defaultdict(set)
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             recording, frame = _frame(line.strip(), f"{path}, line {number}")
             found[recording].add(frame)

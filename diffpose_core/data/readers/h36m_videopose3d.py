@@ -1,4 +1,4 @@
-"""Human3.6M's poses and 2D keypoints as VideoPose3D stores them: pickled dictionaries in ``.npz``; nothing is executed."""
+"""Human3.6M's poses and 2D keypoints as VideoPose3D stores them: pickled dictionaries in ``.npz``, never executed."""
 
 from __future__ import annotations
 
