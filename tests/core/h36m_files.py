@@ -60,6 +60,9 @@ def invented_poses(subjects: tuple[str, ...] = SUBJECTS) -> Poses:
     return found
 
 
+POSES = invented_poses()
+
+
 class Rig:
     """One camera of one subject: R and T (mm) of R (X - T), and the lens as ``metadata.xml`` has it."""
 
@@ -191,6 +194,9 @@ def invented_keypoints(poses: Poses) -> dict[tuple[str, str], list[np.ndarray]]:
         lengths = [len(values) + more for more in (0, 3, 1, 0)]
         found[subject, sequence] = [rng.uniform(0, 1000, (m, 17, 2)).astype(np.float32) for m in lengths]
     return found
+
+
+KEYPOINTS = invented_keypoints(POSES)
 
 
 def write_keypoints(

@@ -19,16 +19,17 @@ TEST_SUBJECTS = ("S9", "S11")
 H36M_S9_DRIFT = ("S9/Greeting/", "S9/SittingDown 1/", "S9/Waiting 1/")
 """Beginnings of the names of recordings whose poses are displaced in the world, so that they miss the images.
 
-Poses relative to the pelvis are not affected much, so the field keeps them there and leaves them out where absolute
-positions or projections count. Source: ``mvn/datasets/human36m.py`` of learnable-triangulation-pytorch (Iskakov et al.,
-ICCV 2019), which calls them S9's Greeting-2, SittingDown-2 and Waiting-1: ``metadata.xml`` says what files those are.
+Learnable-triangulation-pytorch (Iskakov et al., ICCV 2019; ``mvn/datasets/human36m.py``) leaves them out where absolute
+positions count, MotionBERT and its followers everywhere, VideoPose3D nowhere. They are called Greeting-2, SittingDown-2
+and Waiting-1 there, or s_09_act_05_subact_02 and so on; ``metadata.xml`` says what files those are.
 """
 H36M_NO_VIDEO = ("S11/Directions/54138969",)
 """A recording whose video is damaged or missing; it is left out. VideoPose3D leaves out all of ``S11/Directions``."""
 H36M_STRIDES: Mapping[int, str] = {
     1: "every frame: 3d-pose-baseline (Martinez et al. 2017), VideoPose3D (Pavllo et al. 2019) and its followers",
     5: "frames 0, 5, ...: HMR's protocols as SPIN (Kolotouros et al. 2019) prepares them; 2 has camera 60457274 only",
-    64: "frames 0, 64, ...: h36m-fetch, after Sun et al. 2017; frames 3, 67, ...: Wehrbein et al. 2021",
+    64: "frames 0, 64, ...: h36m-fetch, after Sun et al. 2017; every 16th of one list, by action, of the frames 3, 7, "
+    "11, ...: Wehrbein et al. 2021",
     640: "GFPose (Ci et al. 2023), ZeDO (Jiang et al. 2024): every 640th of one list of all frames, not by recording",
 }
 """Every how many frames is evaluated, and by whom."""
