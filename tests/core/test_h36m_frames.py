@@ -12,12 +12,12 @@ def test_frame_lists_of_both_forms_name_the_same_frames(tmp_path: Path) -> None:
     path = tmp_path / "frames.txt"
     path.write_text(
         "# ambiguous\n/S9/Greeting 1.54138969/160.jpg\n/S9/Greeting 1.54138969/164.jpg\n\n"
-        "/S9/Discussion.55011271/4.jpg\n/S11/Phoning 1.58860488/8.jpg\n/S11/Phoning.58860488/8.jpg\n"
+        "/S9/Discussion.55011271/4.jpg\n/S11/Phoning 1.58860488/8.jpg\n/S11/Phoning.58860488/12.jpg\n"
         "/S11/Smoking 1.60457274/1.jpg\n/S11/Greeting 1.60457274/4.jpg\n/S9/WalkDog.60457274/4.jpg\n"
     )
     wanted = {
         "S9/Greeting 1/54138969": {159, 163}, "S9/Discussion 2/55011271": {3}, "S11/Phoning 2/58860488": {7},
-        "S11/Phoning 3/58860488": {7}, "S11/Smoking 2/60457274": {0}, "S11/Greeting 2/60457274": {3},
+        "S11/Phoning 3/58860488": {11}, "S11/Smoking 2/60457274": {0}, "S11/Greeting 2/60457274": {3},
         "S9/WalkDog/60457274": {3},
     }  # fmt: skip
     assert read_frame_list(path) == wanted
