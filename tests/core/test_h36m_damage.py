@@ -171,7 +171,7 @@ def test_hostile_npz_files_are_refused(tmp_path: Path) -> None:
     for value, words in (
         (Touch(marker), "it names pathlib"),
         ({"S1": {**poses, "Greeting": Touch(marker)}}, "only numpy arrays are read"),
-        ({"S1": {**poses, "Greeting": Announced()}}, "does not hold that much"),
+        ({"S1": {**poses, "Greeting": Announced()}}, "an array of 3 dimensions announces 384000000000, there are 4"),
         ({"S1": {**poses, "Greeting": np.zeros((5, 17, 3))}}, r"S1, Greeting: poses have shape \(5, 17, 3\)"),
         ({"S1": {**poses, "Greeting": np.zeros((0, 32, 3))}}, "poses have shape"),
         ({"S1": {**poses, "Greeting": np.zeros((5, 32, 3), int)}}, "the poses are no array of numbers"),
@@ -202,7 +202,7 @@ def test_npz_files_that_only_announce_take_no_memory(tmp_path: Path) -> None:
     npz_of(tmp_path / "poses.npz", {"S1": {"Greeting": Announced()}})
     imports = "from diffpose_core.data.readers.arrays import load_object"
     said = refusal_within(64, imports, f"load_object({str(tmp_path / 'poses.npz')!r}, 'positions_3d')")
-    assert "array of shape (1000000000, 32, 3) and type float32 does not hold that much" in said
+    assert "an array of 3 dimensions announces 384000000000, there are 4" in said
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         with zipfile.ZipFile(tmp_path / "poses.npz") as other:
             header = other.read("positions_3d.npy")[:128]
