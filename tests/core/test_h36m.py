@@ -26,7 +26,7 @@ from h36m_files import (
 
 from diffpose_core import H36M17
 from diffpose_core.data.prepared import Recording, open_prepared
-from diffpose_core.data.readers.h36m import H36M, H36M_NO_VIDEO, H36M_S9_DRIFT, H36M_STRIDES
+from diffpose_core.data.readers.h36m import H36M, NO_VIDEO, S9_DRIFT, STRIDES
 
 SCRIPT = Path(__file__).parents[2] / "training" / "prepare.py"
 TOLERANCE_M = 1e-4
@@ -82,7 +82,7 @@ def test_every_layout_gives_the_motion_that_was_written(layouts: dict[str, H36M]
         names.add(recording.name)
     wanted = {f"{s}/{q}" for s, q in POSES if s in ("S1", "S5", "S6", "S7")}
     wanted |= {f"{s}/{q}/{c}" for s, q in POSES if s in ("S8", "S9", "S11") for c in SIZES}
-    absent = {f"S11/Directions/{c}" for c in SIZES} if layout == "npz" else set(H36M_NO_VIDEO)
+    absent = {f"S11/Directions/{c}" for c in SIZES} if layout == "npz" else set(NO_VIDEO)
     assert names == wanted - absent
 
 
@@ -202,6 +202,6 @@ def test_the_command_prepares_each_layout(layouts: dict[str, H36M], layout: str,
 
 def test_drifted_recordings_are_prefixes_of_names() -> None:
     names = [f"S9/{sequence}/{camera}" for subject, sequence in POSES if subject == "S9" for camera in SIZES]
-    drifted = {n.rsplit("/", 1)[0] for n in names if n.startswith(H36M_S9_DRIFT)}
+    drifted = {n.rsplit("/", 1)[0] for n in names if n.startswith(S9_DRIFT)}
     assert drifted == {"S9/Greeting", "S9/SittingDown 1", "S9/Waiting 1"}
-    assert {5, 64, 640} <= H36M_STRIDES.keys()
+    assert {5, 64, 640} <= STRIDES.keys()

@@ -12,20 +12,21 @@ import numpy as np
 from diffpose_core.data.prepared import Description, Recording, View
 from diffpose_core.data.readers.h36m_cameras import Cameras, load_cameras
 from diffpose_core.data.readers.h36m_files import CDF, H5
+from diffpose_core.data.readers.h36m_frames import read_frame_list as read_frame_list
 from diffpose_core.data.readers.h36m_layout import CAMERAS, FRAME_RATE_HZ, SUBJECTS, Sequences, action_of
 from diffpose_core.data.readers.h36m_videopose3d import LACKING, find_npz, load_keypoints, trim
 
 TEST_SUBJECTS = ("S9", "S11")
-H36M_S9_DRIFT = ("S9/Greeting/", "S9/SittingDown 1/", "S9/Waiting 1/")
+S9_DRIFT = ("S9/Greeting/", "S9/SittingDown 1/", "S9/Waiting 1/")
 """Beginnings of the names of recordings whose poses are displaced in the world, so that they miss the images.
 
 Learnable-triangulation-pytorch (Iskakov et al., ICCV 2019; ``mvn/datasets/human36m.py``) leaves them out where absolute
 positions count, MotionBERT and its followers everywhere, VideoPose3D nowhere. They are called Greeting-2, SittingDown-2
 and Waiting-1 there, or s_09_act_05_subact_02 and so on; ``metadata.xml`` says what files those are.
 """
-H36M_NO_VIDEO = ("S11/Directions/54138969",)
+NO_VIDEO = ("S11/Directions/54138969",)
 """A recording whose video is damaged or missing; it is left out. VideoPose3D leaves out all of ``S11/Directions``."""
-H36M_STRIDES: Mapping[int, str] = {
+STRIDES: Mapping[int, str] = {
     1: "every frame: 3d-pose-baseline (Martinez et al. 2017), VideoPose3D (Pavllo et al. 2019) and its followers",
     5: "frames 0, 5, ...: HMR's protocols as SPIN (Kolotouros et al. 2019) prepares them; 2 has camera 60457274 only",
     64: "frames 0, 64, ...: h36m-fetch, after Sun et al. 2017; every 16th of one list, by action, of the frames 3, 7, "
@@ -140,7 +141,7 @@ class H36M:
     ) -> Iterator[Recording]:  # fmt: skip
         for name in CAMERAS:
             where = f"{subject}/{sequence}/{name}"
-            if where in H36M_NO_VIDEO:
+            if where in NO_VIDEO:
                 continue
             camera, camera_from_world = cameras[subject, name]
             if (joints @ camera_from_world[2, :3] + camera_from_world[2, 3] <= 0).any():
