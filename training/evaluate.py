@@ -47,7 +47,6 @@ from diffpose_core.evaluation import (
 )
 from diffpose_core.evaluation.figures import draw_all
 
-
 Scored = list[tuple[int, FrameScores]]
 """Scores of batches, by their numbers."""
 

@@ -4,6 +4,7 @@ from diffpose_core.data.prepared import Source
 from diffpose_core.data.readers.amass import Amass
 from diffpose_core.data.readers.asf_amc import AsfAmc
 from diffpose_core.data.readers.bvh import Bvh
+from diffpose_core.data.readers.h36m import H36M
 from diffpose_core.data.readers.mpi_inf_3dhp import MpiInf3dhp
 from diffpose_core.data.readers.npz import Npz
 from diffpose_core.data.readers.threedpw import ThreeDpw
@@ -14,6 +15,7 @@ SOURCES: dict[str, type[Source]] = {
     "amass": Amass,
     "asf-amc": AsfAmc,
     "bvh": Bvh,
+    "h36m": H36M,
     "npz": Npz,
 }
 """By the names that ``training/prepare.py`` takes."""
