@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from diffpose_core import PoseEstimator, PosePrior, SamplerConfig
 from diffpose_core.data.prepared import SPLITS, open_prepared
-from diffpose_core.data.readers.h36m_frames import read_frame_list
+from diffpose_core.data.readers.h36m import read_frame_list
 from diffpose_core.evaluation import (
     HEAD,
     PROTOCOLS,

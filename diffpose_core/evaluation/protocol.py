@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from diffpose_core.data.readers.h36m import H36M_S9_DRIFT
+from diffpose_core.data.readers.h36m import S9_DRIFT
 from diffpose_core.skeleton import H36M17
 
 ALL = H36M17.joints
@@ -81,7 +81,7 @@ _PW3D = Protocol(
 PROTOCOLS: dict[str, Protocol] = {
     "h36m-64": _LIFTING,
     "h36m-64-clean": replace(
-        _LIFTING, title="Human3.6M, every 64th frame, without drifted recordings", exclude=H36M_S9_DRIFT,
+        _LIFTING, title="Human3.6M, every 64th frame, without drifted recordings", exclude=S9_DRIFT,
         defined_in="as h36m-64, less what Iskakov et al. (1905.05754) leave out",
     ),
     "h36m-640": replace(
