@@ -9,6 +9,7 @@ away, so several modes stay several modes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 from diffpose_core.skeleton import COCO17, Skeleton
 
 MAX_MODES = 4
+_FIELDS = ("means", "covariances", "weights", "outlier", "area", "visibility")
 MIN_SIGMA_PX = 0.5
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -201,11 +203,35 @@ class Heatmaps:
 
     def to(self, device: torch.device | str) -> Heatmaps:
         """Return a copy on ``device``."""
+        return self._with([value.to(device) for value in self._values()])
+
+    def of(self, persons: Sequence[int]) -> Heatmaps:
+        """Return those of some persons, by number."""
+        return self._with([value[list(persons)] for value in self._values()])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Heatmaps]) -> Heatmaps:
+        """Join the persons of several images.
+
+        Raises:
+            ValueError: no parts, or they differ in skeleton, in their number of modes or in having tiles.
+        """
+        kinds = {(p.skeleton.name, p.means.shape[2], p.tiles and p.tiles.log_density.shape[1:]) for p in parts}
+        if len(kinds) != 1:
+            raise ValueError(f"parts must agree in skeleton, modes and tiles, got {sorted(map(str, kinds))}")
+        return parts[0]._with([torch.cat(column) for column in zip(*(p._values() for p in parts), strict=True)])
+
+    def _values(self) -> list[Tensor]:
+        tiles = [self.tiles.log_density, self.tiles.tile_to_image] if self.tiles is not None else []
+        return [*(getattr(self, name) for name in _FIELDS), *tiles]
+
+    def _with(self, values: list[Tensor]) -> Heatmaps:
+        """Return heatmaps of the same form and skeleton, of values in the order of :meth:`_values`."""
         heat = Heatmaps.__new__(Heatmaps)
         heat.skeleton = self.skeleton
-        for name in ("means", "covariances", "weights", "outlier", "area", "visibility"):
-            setattr(heat, name, getattr(self, name).to(device))
-        heat.tiles = self.tiles and Tiles(self.tiles.log_density.to(device), self.tiles.tile_to_image.to(device))
+        for name, value in zip(_FIELDS, values, strict=False):
+            setattr(heat, name, value)
+        heat.tiles = Tiles(*values[len(_FIELDS) :]) if self.tiles is not None else None
         return heat
 
     @property

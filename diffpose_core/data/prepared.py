@@ -10,9 +10,9 @@ keypoints             float32 [N,17,2] optional: 2D keypoints in pixels, detecte
 keypoint_confidence   float32 [N,17]   with keypoints: 0 (not seen) to 1
 ====================  ===============  =====================================================================
 
-Recordings without a camera or keypoints hold NaN there. The metadata holds ``format`` and, as JSON, ``description``
-(:class:`Description`), ``recordings`` (:class:`RecordingInfo`), ``cameras`` (:class:`diffpose_core.Camera`) and
-``sha256`` of each tensor.
+Recordings without a camera or keypoints hold NaN there. The metadata holds ``format``, ``skeleton``, ``axes`` and, as
+JSON, ``joints`` (names), ``description`` (:class:`Description`), ``recordings`` (:class:`RecordingInfo`), ``cameras``
+(:class:`diffpose_core.Camera`) and ``sha256`` of each tensor.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from diffpose_core.camera import Camera
 from diffpose_core.skeleton import H36M17
 
 FORMAT = "diffpose-poses-1"
+AXES = "metres, right-handed world frame with z up; cameras and keypoints: x right, y down, z forward, pixels"
 SPLITS = ("train", "validation", "test")
 FARTHEST_M = 1e4
 """Beyond this from the world's origin a joint is taken for millimetres or for damage."""
@@ -303,6 +304,9 @@ def _assemble(
         digests[name] = digest.hexdigest()
     header["__metadata__"] = {
         "format": FORMAT,
+        "skeleton": H36M17.name,
+        "joints": json.dumps(H36M17.joints),
+        "axes": AXES,
         "description": json.dumps(asdict(description)),
         "recordings": json.dumps([asdict(i) for i in infos]),
         "cameras": json.dumps([asdict(c) for c in cameras]),
@@ -342,8 +346,9 @@ def open_prepared(path: str | Path, verify: bool = True) -> PreparedPoses:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a readable prepared file (training/prepare.py makes them): {error}") from error
-    if meta.get("format") != FORMAT:
-        raise ValueError(f"{path}: format is {meta.get('format')!r}, expected {FORMAT!r}")
+    for key, expected in (("format", FORMAT), ("skeleton", H36M17.name), ("axes", AXES)):
+        if meta.get(key) != expected:
+            raise ValueError(f"{path}: {key} is {meta.get(key)!r}, expected {expected!r}")
     try:
         loaded = {k: json.loads(meta[k]) for k in ("description", "recordings", "cameras", "sha256")}
         description = Description(

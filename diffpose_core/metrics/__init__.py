@@ -1,11 +1,15 @@
 """Metrics of probabilistic pose estimation."""
 
 from diffpose_core.metrics.accuracy import (
+    auc,
     best_of,
+    cps,
     energy_distance,
     energy_score,
+    joint_errors,
     mpjpe,
     pa_mpjpe,
+    pck,
     pose_energy_score,
     procrustes,
     residual_in_sigma,
@@ -27,6 +31,7 @@ from diffpose_core.metrics.generation import frechet_distance, precision_recall_
 from diffpose_core.metrics.uncertainty import bootstrap_interval
 
 __all__ = [
+    "auc",
     "best_of",
     "bone_asymmetry",
     "bone_length_error",
@@ -35,13 +40,16 @@ __all__ = [
     "chi_square_from_uniform",
     "coverage",
     "covered",
+    "cps",
     "energy_distance",
     "energy_score",
     "expected_calibration_error",
     "frechet_distance",
     "inside_by_distance",
+    "joint_errors",
     "mpjpe",
     "pa_mpjpe",
+    "pck",
     "pose_energy_score",
     "precision_recall_density_coverage",
     "procrustes",

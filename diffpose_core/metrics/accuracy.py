@@ -8,15 +8,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+AUC_THRESHOLDS_M = tuple(0.005 * i for i in range(31))
+"""0 to 150 mm by 5, as in the evaluation code of MPI-INF-3DHP."""
+CPS_UPPER_MM = 300
+
 
 def root_relative(joints: Float[Tensor, "*batch 17 3"]) -> Float[Tensor, "*batch 17 3"]:
     """Subtract joint 0 (the pelvis)."""
     return joints - joints[..., :1, :]
 
 
+def joint_errors(
+    predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]
+) -> Float[Tensor, "*batch J"]:
+    """Euclidean distance per joint; metres."""
+    return (predicted - truth).norm(dim=-1)
+
+
 def mpjpe(predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]) -> Float[Tensor, "*batch"]:
     """Mean per-joint position error: the mean Euclidean distance over joints (Ionescu et al. 2014)."""
-    return (predicted - truth).norm(dim=-1).mean(-1)
+    return joint_errors(predicted, truth).mean(-1)
 
 
 def procrustes(
@@ -37,6 +48,30 @@ def procrustes(
 def pa_mpjpe(predicted: Float[Tensor, "*batch J 3"], truth: Float[Tensor, "*#batch J 3"]) -> Float[Tensor, "*batch"]:
     """MPJPE after :func:`procrustes`."""
     return mpjpe(procrustes(predicted, truth), truth)
+
+
+def pck(errors: Float[Tensor, "*batch J"], threshold_m: float = 0.15) -> Float[Tensor, "*batch"]:
+    """Share of joints nearer than ``threshold_m`` to the truth, 0 to 1 (3D PCK, Mehta et al. 2017, 1611.09813)."""
+    return (errors < threshold_m).float().mean(-1)
+
+
+def auc(
+    errors: Float[Tensor, "*batch J"], thresholds_m: tuple[float, ...] = AUC_THRESHOLDS_M
+) -> Float[Tensor, "*batch"]:
+    """Mean of :func:`pck` over thresholds, 0 to 1 (Mehta et al. 2017, 1611.09813)."""
+    return torch.stack([pck(errors, t) for t in thresholds_m]).mean(0)
+
+
+def cps(errors: Float[Tensor, "*batch J"]) -> Float[Tensor, "*batch"]:
+    """Correct Poses Score, mm (Wandt et al., 2011.14679): from which threshold on all joints lie within it.
+
+    A pose is correct at a threshold if all its joints are nearer than that. The mean over poses is the area under the
+    share of correct poses over thresholds of 1, 2 ... 300 mm, by the trapezoid rule as in the code of Wehrbein et al.
+    (2107.13788): 299 at best.
+    """
+    thresholds = torch.arange(1, CPS_UPPER_MM + 1, device=errors.device, dtype=errors.dtype)
+    correct = (1000 * errors.amax(-1)[..., None] < thresholds).to(errors.dtype)
+    return torch.trapezoid(correct, dx=1.0)
 
 
 def best_of(errors: Float[Tensor, "*batch S"], m: int) -> Float[Tensor, "*batch"]:

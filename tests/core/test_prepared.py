@@ -152,6 +152,7 @@ def test_cut_off_foreign_and_absurd_files_are_refused(file: Path, tmp_path: Path
         (struct.pack("<Q", 1 << 60), "not a readable prepared file"),
         (with_header({"joints": huge}), "not a readable prepared file"),
         (with_header({"__metadata__": meta | {"format": "diffpose-poses-2"}}), "'diffpose-poses-2', expected"),
+        (with_header({"__metadata__": meta | {"skeleton": "COCO17"}}), "skeleton is 'COCO17', expected 'H36M17'"),
         (with_header({"__metadata__": meta | {"recordings": "[{}]"}}), "description is unusable"),
         (with_header({"__metadata__": meta | {"recordings": json.dumps(told[:1])}}), "hold 4 poses, the file 7"),
         (with_header({"__metadata__": meta | {"recordings": json.dumps(told[1:])}}), "'two' does not follow"),

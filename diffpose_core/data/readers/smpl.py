@@ -206,12 +206,16 @@ def h36m17(
     count = len(model.template)
     if count not in NOSE_AND_HEAD_TOP or len(model.parents) < len(JOINTS):
         raise ValueError(f"{model.path} has {count} vertices and {len(model.parents)} joints; SMPL has 6890 and 24")
-    joints = model.joints(poses, betas, translations)
-    found = np.empty((len(poses), len(H36M17), 3))
+    face = model.vertices(poses, betas, translations, np.array(NOSE_AND_HEAD_TOP[count]))
+    return h36m17_from_joints(model.joints(poses, betas, translations), face)
+
+
+def h36m17_from_joints(joints: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """Return the joints [N, 17, 3] of H36M17 from ``JOINTS`` [N, K, 3] and the nose and the head's top [N, 2, 3]."""
+    found = np.empty((len(joints), len(H36M17), 3))
     for name, mix in _MIX.items():
         found[:, H36M17.index(name)] = joints[:, [JOINTS.index(m) for m in mix]].mean(1)
-    face = [H36M17.index("Nose"), H36M17.index("HeadTop")]
-    found[:, face] = model.vertices(poses, betas, translations, np.array(NOSE_AND_HEAD_TOP[count]))
+    found[:, [H36M17.index("Nose"), H36M17.index("HeadTop")]] = face
     return found
 
 

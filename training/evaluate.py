@@ -1,0 +1,212 @@
+"""Evaluate by a named protocol on a prepared data set, and put the result beside what others published.
+
+    python training/evaluate.py h36m-64 --data h36m.safetensors --out runs/evaluation/h36m-64
+    accelerate launch --num_processes 2 training/evaluate.py h36m-64 --data h36m.safetensors --out ...
+
+Writes report.md, table.tex, report.json and pictures into the folder. On a CPU each process uses one thread; the
+figures do not depend on the number of processes. Protocols and options: docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from tqdm import tqdm
+
+from diffpose_core import PoseEstimator, PosePrior, SamplerConfig
+from diffpose_core.data.prepared import SPLITS, open_prepared
+from diffpose_core.data.readers.h36m_frames import read_frame_list
+from diffpose_core.evaluation import (
+    HEAD,
+    PROTOCOLS,
+    PUBLISHED,
+    CocoKeypoints,
+    Conditions,
+    DetectedKeypoints,
+    FramePlan,
+    FrameScores,
+    Input,
+    Knowledge,
+    PreparedKeypoints,
+    Protocol,
+    TrueKeypoints,
+    latex_table,
+    markdown,
+    rows,
+    score_batches,
+    summarise,
+)
+from diffpose_core.evaluation.figures import draw_all
+
+
+Scored = list[tuple[int, FrameScores]]
+"""Scores of batches, by their numbers."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """An evaluation.
+
+    Attributes:
+        protocol: which one.
+        data: prepared data set (training/prepare.py).
+        out: folder to write into.
+        prior: checkpoint; the packaged one if not given.
+        keypoints: 2D input: truth (true joints projected), prepared (those of the data file), detector (the package's
+            own, on --images), or a COCO-style .json file.
+        images: folder of images, for the detector.
+        image_pattern: where a frame's image lies in it, or what it is called in the .json; empty for the protocol's.
+        sigma: standard deviation that keypoints are taken to have, as a share of the larger side of the person's box;
+            the detector says its own.
+        noise: standard deviation of Gaussian noise added to the true keypoints, likewise.
+        root: whether the true pelvis is told.
+        intrinsics: whether the true camera is told, or 60 degrees of field of view are guessed.
+        hypotheses: drawn for each person.
+        best_of: numbers of hypotheses to take the best of; those above --hypotheses are left out.
+        split: whose subjects: tune on validation, report on test.
+        frame_list: file of the only frames to score, e.g. an ambiguous subset; the protocol's stride is then not used.
+        max_frames: if above 0, about so many frames, evenly thinned.
+        seed: of everything random.
+        device: cpu or cuda.
+        sampler: settings of the sampler.
+    """
+
+    protocol: tyro.conf.Positional[Literal[tuple(PROTOCOLS)]]
+    data: Path
+    out: Path
+    prior: Path | None = None
+    keypoints: str = "truth"
+    images: Path | None = None
+    image_pattern: str = ""
+    sigma: float = 0.01
+    noise: float = 0.0
+    root: Literal["unknown", "known"] = "unknown"
+    intrinsics: Literal["known", "guessed"] = "known"
+    hypotheses: int = 200
+    best_of: tuple[int, ...] = (1, 5, 10, 50, 200)
+    split: Literal[SPLITS] = "test"
+    frame_list: Path | None = None
+    max_frames: int = 0
+    seed: int = 0
+    device: str = "cpu"
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma < 1:
+            raise ValueError(f"sigma must lie between 0 and 1, got {self.sigma}")
+        if not 0 <= self.noise < 1:
+            raise ValueError(f"noise must lie in 0..1, got {self.noise}")
+        if self.hypotheses < 2:
+            raise ValueError(f"hypotheses must be at least 2, got {self.hypotheses}")
+        if not self.sizes or min(self.best_of) < 1:
+            raise ValueError(f"best_of must hold numbers of 1..{self.hypotheses}, got {self.best_of}")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The m of best of m."""
+        return tuple(sorted({m for m in self.best_of if m <= self.hypotheses}))
+
+    def input(self, protocol: Protocol, device: str) -> tuple[Input, str]:
+        """Return the 2D input, and the table's words for it."""
+        pattern = self.image_pattern or protocol.image
+        if self.keypoints == "truth":
+            return TrueKeypoints(self.sigma, self.noise), "true" + (f", {100 * self.noise:g} %" if self.noise else "")
+        if self.keypoints == "prepared":
+            return PreparedKeypoints(self.sigma), "of the data file"
+        if self.keypoints != "detector" and not self.keypoints.endswith(".json"):
+            raise ValueError(f"keypoints must be truth, prepared, detector or a .json file, got {self.keypoints!r}")
+        if not pattern:
+            raise ValueError("image_pattern must be given: the data set is published without images")
+        if self.keypoints == "detector":
+            if self.images is None:
+                raise ValueError("images must be given for keypoints 'detector'")
+            return DetectedKeypoints(self.images, pattern, device), "YOLO11n-pose"
+        return CocoKeypoints(Path(self.keypoints), pattern, self.sigma), Path(self.keypoints).name
+
+
+def share_of_work(config: EvaluateConfig, plan: FramePlan, state: PartialState) -> tuple[list[Any], str, PosePrior]:
+    """Score this process's batches; return what all processes scored, in no order, the input's name and the prior."""
+    device = (
+        config.device if state.num_processes == 1 or config.device == "cpu" else f"cuda:{state.local_process_index}"
+    )
+    protocol = PROTOCOLS[config.protocol]
+    see, input_2d = config.input(protocol, device)
+    prior = PosePrior.from_pretrained(config.prior)
+    estimator = PoseEstimator(prior, device, config.sampler)
+    mine = range(state.process_index, len(plan.batches), state.num_processes)
+    knowledge = Knowledge(config.root, config.intrinsics)
+    scored = score_batches(
+        plan, mine, see, estimator, protocol, knowledge, config.hypotheses, config.sizes, config.seed
+    )
+    shown = tqdm(scored, total=len(mine), unit="batch", disable=not state.is_main_process)
+    return list(zip(mine, shown, strict=True)), input_2d, prior
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    """Evaluate; the main process writes.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file or an option is unusable.
+    """
+    torch.set_num_threads(1)  # a sum's bits depend on how many threads share it
+    state = PartialState(cpu=config.device == "cpu")
+    failed, mine = "", Scored()
+    try:
+        data, protocol = open_prepared(config.data, verify=state.is_main_process), PROTOCOLS[config.protocol]
+        only = read_frame_list(config.frame_list) if config.frame_list else None
+        plan = FramePlan.of(data, protocol, config.split, only, config.max_frames)
+        mine, input_2d, prior = share_of_work(config, plan, state)
+    except (FileNotFoundError, ValueError) as error:
+        failed = str(error)  # the others must hear of it, or they wait for this process in vain
+    everyone = gather_object([(failed, mine)])
+    state.destroy_process_group()  # left to the interpreter's end, its threads may abort the process
+    if problems := [problem for problem, _ in everyone if problem]:
+        raise ValueError(problems[0])
+    if not state.is_main_process:
+        return
+    parts = sorted((part for _, each in everyone for part in each), key=lambda part: part[0])
+    summary = summarise(FrameScores.concatenate([scores for _, scores in parts]), protocol)
+    settings = json.loads(prior.metadata.get("settings", "{}"))
+    conditions = Conditions(input_2d, config.root, config.intrinsics, f"3D poses ({settings.get('data', 'unknown')})")
+    published = PUBLISHED.get(protocol.table, ())
+    lines = rows(summary, config.sizes, conditions, published)
+    about = {
+        "data": f"{data.description.dataset}, split {config.split}, joints sha256 {data.sha256['joints'][:16]}",
+        "joints made from others": " ".join(data.description.approximate) or "none",
+        "prior": f"sha256 {prior.sha256[:16]}, {conditions.learnt_from}",
+        "sampler": ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(config.sampler).items()),
+        "2D input": f"{input_2d}, sigma {config.sigma:g}",
+        "root": config.root,
+        "camera": config.intrinsics,
+        "hypotheses": f"{config.hypotheses}, seed {config.seed}, device {config.device}, torch {torch.__version__}",
+    }
+    config.out.mkdir(parents=True, exist_ok=True)
+    (config.out / "report.md").write_text(markdown(protocol, about, summary, config.sizes, lines))
+    (config.out / "table.tex").write_text(latex_table(protocol.title, HEAD, lines))
+    options = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items() if k != "out"}
+    report = {"options": options, "about": about, **dataclasses.asdict(summary)}
+    (config.out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    draw_all(config.out, summary, config.sizes, published)
+    print((config.out / "report.md").read_text())
+
+
+def main() -> None:
+    """Parse the command line and evaluate."""
+    try:
+        evaluate(tyro.cli(EvaluateConfig, description=__doc__))
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"evaluate.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
