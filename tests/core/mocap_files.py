@@ -254,7 +254,9 @@ def body(kind: str, shapes: int = 16, seed: int = 0) -> Body:
     )  # fmt: skip
 
 
-def write_amass(path: Path, poses: np.ndarray, betas: np.ndarray, translations: np.ndarray, **replaced: object) -> Path:
+def write_amass(
+    path: Path, poses: np.ndarray, betas: np.ndarray, translations: np.ndarray, /, **replaced: object
+) -> Path:
     """``X_poses.npz`` of SMPL+H or ``X_stageii.npz`` of SMPL-X, by the name; None leaves a key out."""
     rate = {"mocap_frame_rate" if path.name.endswith("_stageii.npz") else "mocap_framerate": np.array(120.0)}
     extra: dict[str, object] = {"markers_latent_vids": np.array({"C7": 3}, dtype=object), "surface_model_type": "smplx"}

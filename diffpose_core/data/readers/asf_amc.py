@@ -133,8 +133,8 @@ def read_asf(path: str | Path) -> AcclaimSkeleton:
             raise ValueError(f"{path}: bone {name!r} has axis {order!r}, expected an order of X, Y and Z")
         own = np.eye(3)
         for letter in order.lower():
-            angle_ = turn["xyz".index(letter)]
-            own = axis_rotation(letter, np.asarray(np.radians(angle_) if degrees else angle_)) @ own
+            by = turn["xyz".index(letter)]
+            own = axis_rotation(letter, np.asarray(np.radians(by) if degrees else by)) @ own
         freedom = tuple(f.lower() for f in listed)
         if len(set(freedom)) < len(listed) or not known.issuperset(freedom):
             raise ValueError(f"{path}: bone {name!r} has dof {' '.join(listed)!r}, known are {' '.join(sorted(known))}")
@@ -175,7 +175,9 @@ def _bones(path: Path, sections: dict[str, list[tuple[int, list[str]]]]) -> dict
         elif words[0] == "end":
             name = " ".join(_words(block, "name"))
             if not name or name in blocks or len(blocks) > MOST_JOINTS:
-                raise ValueError(f"{path}:{number}: bone {name!r} has no name, a second one's, or is beyond the 1000th")
+                raise ValueError(
+                    f"{path}:{number}: bone {name!r} has no name, a second one's, or is beyond {MOST_JOINTS}"
+                )
             blocks[name] = block
         else:
             block[words[0]] = (number, words[1:])
