@@ -2,7 +2,7 @@
 
     python training/train.py --data mocap_free.safetensors --out runs/prior
     python training/train.py --config runs/prior/config.yaml --out runs/again --seed 1
-    accelerate launch --multi_gpu training/train.py --config my.yaml --out runs/mine
+    accelerate launch --multi_gpu --num_processes 4 training/train.py --config my.yaml --out runs/mine
 
 Killed at any moment, the same command goes on from the last saved state and ends with the same weights, bit for bit,
 on the same machine and thread count. The number of processes changes the order of sums and nothing else.
@@ -362,7 +362,7 @@ def make_accelerator(precision: str, device: str) -> Accelerator:
         cpu=device == "cpu",
         mixed_precision="bf16" if precision == "bfloat16" else "no",
         kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
             InitProcessGroupKwargs(timeout=TIMEOUT),
         ],
     )

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import yaml
 from train_settings import Settings, plain, read_settings, to_yaml
 from train_state import Log, replace_text
 
@@ -143,5 +144,6 @@ def model_card(
     lines += ["root joint left out, on validation subjects augmented as in training:", ""]
     lines += ["| noise per coordinate (units of the scaled pose) | error, mm |", "|---|---|"]
     lines += [f"| {k.partition('@')[2]} | {v:.2f} |" for k, v in chosen.items() if k.startswith("rmse_mm@")]
-    lines += ["", "## Settings", "", *(f"    {line}" for line in to_yaml(settings).splitlines()), ""]
+    text = yaml.safe_dump(portable(settings), sort_keys=False, default_flow_style=None, width=100)
+    lines += ["", "## Settings", "", *(f"    {line}" for line in text.splitlines()), ""]
     return "\n".join(lines)

@@ -19,6 +19,8 @@ from diffpose_core.data.prepared import Description, Recording, write_prepared
 from diffpose_core.prior import Denoiser
 
 RECORDINGS, LENGTH = 400, 250
+STEPS = 10
+"""Steps of a round."""
 
 
 def write_noise(path: Path) -> None:
@@ -54,7 +56,7 @@ def bare_step(trainer: Trainer, settings: Settings) -> Callable[[], object]:
     return step
 
 
-def training_speed(device: str, rounds: int, steps: int = 10) -> dict[str, Any]:
+def training_speed(device: str, rounds: int) -> dict[str, Any]:
     """Measure the default settings in turns, so that whatever else the machine does meets all alike.
 
     Returns:
@@ -80,15 +82,15 @@ def training_speed(device: str, rounds: int, steps: int = 10) -> dict[str, Any]:
 
         def taken_ms(part: Callable[[], object]) -> float:
             started = time.perf_counter()
-            for _ in range(steps):
+            for _ in range(STEPS):
                 part()
             if accelerator.device.type == "cuda":
                 torch.cuda.synchronize()
-            return 1000 * (time.perf_counter() - started) / steps
+            return 1000 * (time.perf_counter() - started) / STEPS
 
         for part in parts.values():
             taken_ms(part)
-        each = {name: np.array([0.0] * rounds) for name in parts}
+        each = {name: np.zeros(rounds) for name in parts}
         for i in range(rounds):
             for name, part in parts.items():
                 each[name][i] = taken_ms(part)
