@@ -23,186 +23,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from textwrap import shorten
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import tyro
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import broadcast
-from torch import Tensor
+from train_data import describe, open_data
 from train_report import Board, open_log
 from train_run import begin_run, check_run, data_note, model_card, portable
-from train_settings import MixtureConfig, Settings, TrainConfig, read_settings
+from train_settings import Settings, TrainConfig, read_settings
 from train_state import Log, load_state, replace_text, save_state
+from trainer import VALIDATION_SIGMAS, HeldOut, Trainer, learning_rate
 
-from diffpose_core.data import PoseMixture, augment
-from diffpose_core.data.prepared import open_prepared
-from diffpose_core.prior import Denoiser, save_checkpoint
+from diffpose_core.data import PoseMixture
+from diffpose_core.prior import save_checkpoint
 from diffpose_core.prior.calibrate import posterior_covariances
 
-VALIDATION_SIGMAS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 TIMEOUT = timedelta(minutes=20)
 """A process that waits longer for another gives up; it must cover checksums and validation."""
-CHUNK = 8192
-NAMES = 500
-"""Characters of subjects' names that are shown."""
 say = logging.getLogger("train").info
-
-
-class Batch(NamedTuple):
-    """Clean poses [N, 51], their noise levels [N] and noisy poses [N, 51], in units of the scaled pose."""
-
-    x0: Tensor
-    sigma: Tensor
-    noisy: Tensor
-
-
-def open_data(config: MixtureConfig, verify: bool = True) -> tuple[PoseMixture, PoseMixture]:
-    """Map the files; return the training poses and the validation poses.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is unusable or holds no training poses, none holds validation poses, or a subject is in both.
-    """
-    if not config.data:
-        raise ValueError("data must name at least one prepared file (training/prepare.py makes them)")
-    files = [open_prepared(path, verify) for path in config.data]
-    for file in files:
-        people = [{r.subject for r in file.of_split(split)} for split in ("train", "validation")]
-        shared = [name for name in file.subjects if name in people[0] & people[1]]
-        if shared:
-            raise ValueError(f"{file.path}: subjects {shared} are in split 'train' and in split 'validation'")
-    training = PoseMixture(files, "train", config.weights, config.subject_temper, config.exclude_recordings)
-    held = [
-        (f, s) for f, s in zip(files, training.shares, strict=True) if any(r.length for r in f.of_split("validation"))
-    ]
-    if not held:
-        raise ValueError(f"{', '.join(str(f.path) for f in files)}: split 'validation' holds no poses")
-    return training, PoseMixture([f for f, _ in held], "validation", [s for _, s in held], config.subject_temper)
-
-
-def draw_batch(poses: PoseMixture, settings: Settings, step: int, shards: Sequence[int], device: torch.device) -> Batch:
-    """Draw shards of a step's batch: each depends on seed, step and its number alone."""
-    config, unit_m = settings.train, settings.denoiser.unit_m
-    parts = []
-    for shard in shards:
-        # torch takes 32 bits of it on a CPU: counting on from a place of the seed's own, no two shards are alike.
-        seed = (0x9E3779B1 * config.seed + step * (config.batch // config.shard) + shard) % 2**32
-        generator = torch.Generator().manual_seed(seed)
-        world = poses.draw(config.shard, generator).to(device)
-        if device.type != "cpu":
-            generator = torch.Generator(device).manual_seed(seed)
-        x0 = augment(world, settings.augment, generator).flatten(1) / unit_m
-        normal = torch.randn(config.shard, generator=generator, device=device)
-        sigma = torch.exp(normal * config.log_sigma_sd + config.log_sigma_mean)
-        noise = torch.randn(x0.shape, generator=generator, device=device)
-        parts.append((x0, sigma, x0 + sigma[:, None] * noise))
-    return Batch(*(torch.cat(p) for p in zip(*parts, strict=True)))
-
-
-def edm_loss(denoised: Tensor, batch: Batch, sigma_data: float) -> Tensor:
-    """Squared error weighted by noise level, mean over poses and coordinates but the root's."""
-    weight = (batch.sigma**2 + sigma_data**2) / (batch.sigma * sigma_data) ** 2
-    return (weight[:, None] * (denoised.float() - batch.x0)[:, 3:] ** 2).mean()
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, times a cosine to zero."""
-    warm = min(1.0, (step + 1) / config.warmup_steps)
-    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / config.steps)))
-
-
-class HeldOut:
-    """The held-out figures: always of the same poses under the same noise."""
-
-    def __init__(self, world: Tensor, settings: Settings, device: torch.device) -> None:
-        config, generator = settings.train, torch.Generator().manual_seed(1)
-        x0 = augment(world, settings.augment, generator).flatten(1) / settings.denoiser.unit_m
-        # Noise levels at equal steps of probability: all are there however few the poses.
-        at = (torch.randperm(len(x0), generator=generator) + 0.5) / len(x0)
-        sigma = torch.exp(math.sqrt(2) * torch.erfinv(2 * at - 1) * config.log_sigma_sd + config.log_sigma_mean)
-        noisy = x0 + sigma[:, None] * torch.randn(x0.shape, generator=generator)
-        self.batch = Batch(*(v.to(device) for v in (x0, sigma, noisy)))
-
-    @torch.no_grad()
-    def figures(self, model: Denoiser) -> dict[str, float]:
-        """Return the loss, and the root mean square error per coordinate (mm) at fixed noise levels."""
-        x0, generator, config = self.batch.x0, torch.Generator().manual_seed(2), model.config
-
-        def denoised(noisy: Tensor, sigma: Tensor) -> Tensor:
-            return torch.cat([model(n, s) for n, s in zip(noisy.split(CHUNK), sigma.split(CHUNK), strict=True)])
-
-        loss = edm_loss(denoised(self.batch.noisy, self.batch.sigma), self.batch, config.sigma_data)
-        result = {"held_out_loss": float(loss)}
-        for s in VALIDATION_SIGMAS:
-            noise = torch.randn(x0.shape, generator=generator).to(x0.device)
-            error = denoised(x0 + s * noise, torch.full((len(x0),), s, device=x0.device)) - x0
-            result[f"rmse_mm@{s:g}"] = 1000 * config.unit_m * float((error[:, 3:] ** 2).mean().sqrt())
-        return result
-
-
-class Trainer:
-    """The model, its average and its optimiser, and one step of them.
-
-    Raises:
-        ValueError: the shards of a batch cannot be shared alike by the processes.
-    """
-
-    def __init__(self, settings: Settings, poses: PoseMixture, accelerator: Accelerator) -> None:
-        config, processes = settings.train, accelerator.num_processes
-        shards = config.batch // config.shard
-        if shards % processes:
-            raise ValueError(
-                f"batch {config.batch} is {shards} shards of {config.shard}, which {processes} processes cannot share "
-                f"alike: choose a batch that is a multiple of {config.shard * processes}, or a smaller shard"
-            )
-        self.settings, self.poses, self.accelerator = settings, poses, accelerator
-        self.shards = range(accelerator.process_index, shards, processes)
-        torch.manual_seed(config.seed)
-        self.model = Denoiser(settings.denoiser).to(accelerator.device)
-        self.ema, self.best = (Denoiser(settings.denoiser).to(accelerator.device) for _ in range(2))
-        self.ema.load_state_dict(self.model.state_dict())
-        self.ema.requires_grad_(False)
-        self.best.requires_grad_(False)
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), config.learning_rate, (0.9, 0.99), weight_decay=config.weight_decay, fused=True
-        )
-        self.wrapped, self.optimizer = accelerator.prepare(self.model, optimizer)
-        self.trained: list[Tensor] = list(self.model.parameters())
-        self.averaged: list[Tensor] = list(self.ema.parameters())
-
-    @property
-    def modules(self) -> dict[str, torch.nn.Module]:
-        """What the saved state holds besides the optimiser."""
-        return {"model": self.model, "ema": self.ema, "best": self.best}
-
-    def batch(self, step: int) -> Batch:
-        """Draw this process's part of the batch."""
-        return draw_batch(self.poses, self.settings, step, self.shards, self.accelerator.device)
-
-    def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Make one optimiser step; return this process's loss and the gradient norm."""
-        loss = edm_loss(self.wrapped(batch.noisy, batch.sigma), batch, self.settings.denoiser.sigma_data)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.trained, self.settings.train.grad_clip)
-        self.optimizer.step()
-        return loss.detach(), norm
-
-    def step(self, step: int) -> tuple[Tensor, Tensor]:
-        """Make training step ``step``, counted from 0; return this process's loss and the gradient norm."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.settings.train)
-        result = self.update(self.batch(step))
-        self.average(step)
-        return result
-
-    @torch.no_grad()
-    def average(self, step: int) -> None:
-        """Move the averaged weights towards those of the model, further in the first steps."""
-        decay = min(self.settings.train.ema, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.averaged, self.trained, 1 - decay)
 
 
 def best_entry(log: Log) -> int:
@@ -213,24 +53,6 @@ def best_entry(log: Log) -> int:
 def stopped(log: Log, patience: int) -> bool:
     """Say whether the last ``patience`` validations were no better than one before them."""
     return bool(log) and 0 < patience <= len(log) - 1 - best_entry(log)
-
-
-def describe(training: PoseMixture, validation: PoseMixture, settings: Settings) -> str:
-    """Say what is trained, on how much."""
-    lines = [
-        f"{name}: {len(poses):,} poses of {len(poses.people)} subjects: {shorten(' '.join(poses.people), NAMES)}"
-        for name, poses in (("train", training), ("validation", validation))
-    ]
-    lines.append(f"held-out error over {len(validation.sample(settings.mixture.validation_poses)):,} of them")
-    share: dict[str, float] = {}
-    for recording, probability in zip(training.recordings, training.probability.tolist(), strict=True):
-        source = recording.source or "unnamed"
-        share[source] = share.get(source, 0.0) + probability
-    parts = zip(training.files, training.shares, strict=True)
-    lines.append("drawn by file: " + ", ".join(f"{f.path.name} {100 * s:.1f} %" for f, s in parts))
-    lines.append("drawn by source: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in sorted(share.items())))
-    parameters = sum(p.numel() for p in Denoiser(settings.denoiser).parameters())
-    return "\n".join([*lines, f"network: {parameters:,} parameters"])
 
 
 def validate(trainer: Trainer, held_out: HeldOut | None) -> dict[str, float]:

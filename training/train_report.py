@@ -39,8 +39,8 @@ def generated(model: Denoiser) -> Tensor:
 
 
 def draw_poses(joints: Tensor) -> np.ndarray:
-    """Draw poses [N, 17, 3] (camera axes) from the front and, below, from their right: an image [H, W, 3] uint8."""
-    figure = Figure(figsize=(1.5 * len(joints), 4.4), dpi=80, layout="constrained")
+    """Draw poses [N, 17, 3] as the camera sees them and, below, from its right: an image [H, W, 3] uint8."""
+    figure = Figure(figsize=(1.5 * len(joints), 3.2), dpi=80, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(2, len(joints), squeeze=False)
     for row, across in zip(panels, (0, 2), strict=True):
@@ -49,7 +49,7 @@ def draw_poses(joints: Tensor) -> np.ndarray:
                 sides = {H36M17.side(j) for j in edge} - {"center"}
                 color = COLORS[sides.pop() if len(sides) == 1 else "center"]
                 axes.plot(*pose[list(edge)][:, [across, 1]].T, color=color, lw=2, solid_capstyle="round")
-            axes.set(xlim=(-1.1, 1.1), ylim=(1.1, -1.1), aspect="equal")
+            axes.set(xlim=(-1, 1), ylim=(1, -1), aspect="equal")
             axes.set_axis_off()
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

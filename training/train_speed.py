@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from train import Trainer, edm_loss, make_accelerator, open_data
+from train import make_accelerator
+from train_data import open_data
 from train_settings import MixtureConfig, Settings
+from trainer import Trainer, edm_loss
 
 from diffpose_core import H36M17
 from diffpose_core.data.prepared import Description, Recording, write_prepared

@@ -147,10 +147,12 @@ def test_training_stops_when_held_out_people_gain_no_more_and_the_best_weights_c
     assert "stopped at step 20: no lower held-out loss in 3 validations" in (whole / "train.log").read_text()
 
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    train = importlib.import_module("train")
-    settings = importlib.import_module("train_settings").read_settings(whole / "config.yaml")
-    _, validation = train.open_data(settings.mixture)
-    held_out = train.HeldOut(validation.sample(settings.mixture.validation_poses), settings, torch.device("cpu"))
+    names = ("train_settings", "train_data", "trainer")
+    train_settings, train_data, trainer = (importlib.import_module(name) for name in names)
+    settings = train_settings.read_settings(whole / "config.yaml")
+    _, validation = train_data.open_data(settings.mixture)
+    world = validation.sample(settings.mixture.validation_poses)
+    held_out = trainer.HeldOut(world, settings, torch.device("cpu"))
     figures = held_out.figures(PosePrior.from_pretrained(whole / "prior.safetensors").model)
     assert figures["held_out_loss"] == pytest.approx(losses[0], rel=1e-6)
     assert figures["rmse_mm@0.5"] == pytest.approx(log[0]["rmse_mm@0.5"], rel=1e-6)
@@ -183,7 +185,7 @@ def test_the_run_folder_repeats_the_run(whole: Path) -> None:
     train = {f"train/{name}" for name in ("loss", "learning_rate", "gradient_norm", "poses_per_s")}
     assert set(board.Tags()["scalars"]) == {"held_out/loss"} | sigmas | train
     picture = board.Images("generated_poses")[-1]
-    assert (picture.width, picture.height) == (960, 352)
+    assert (picture.width, picture.height) == (960, 256)
     assert len(picture.encoded_image_string) > 10_000
 
 
@@ -226,13 +228,13 @@ def test_two_processes_train_what_one_does_and_end_when_one_is_killed(tmp_path: 
 
 def test_a_batch_that_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    train, settings = importlib.import_module("train"), importlib.import_module("train_settings")
+    trainer, settings = importlib.import_module("trainer"), importlib.import_module("train_settings")
     chosen = settings.Settings(train=settings.TrainConfig(batch=96, shard=32))
     two = SimpleNamespace(num_processes=2, process_index=0)
     with pytest.raises(
         ValueError, match=r"batch 96 is 3 shards of 32, which 2 processes cannot share alike: .* of 64,"
     ):
-        train.Trainer(chosen, None, two)
+        trainer.Trainer(chosen, None, two)
 
 
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
