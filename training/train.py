@@ -4,8 +4,8 @@
     python training/train.py --config runs/prior/config.yaml --out runs/again --seed 1
     accelerate launch --multi_gpu --num_processes 4 training/train.py --config my.yaml --out runs/mine
 
-Killed at any moment, the same command goes on from the last saved state and ends with the same weights, bit for bit,
-on the same machine and thread count. The number of processes changes the order of sums and nothing else.
+Killed at any moment, the same command goes on from the last saved state and ends with the same weights, bit for bit on
+the CPU of the same machine with as many threads. The number of processes changes the order of sums and nothing else.
 
 Loss and noise distribution: Karras et al. (2206.00364), eq. 2 and table 1. See docs/training.md.
 """

@@ -99,7 +99,6 @@ def training_speed(device: str, rounds: int) -> dict[str, Any]:
     median = {name: float(np.median(values)) for name, values in each.items()}
     return {
         "batch": settings.train.batch,
-        "rounds": rounds,
         "load_before": load,
         "training_poses_per_s": 1000 * settings.train.batch / median["training"],
         "bare_poses_per_s": 1000 * settings.train.batch / median["bare"],
