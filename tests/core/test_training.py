@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from diffpose_core import H36M17, PosePrior
 from diffpose_core.data.prepared import SPLITS, Description, Recording, open_prepared, write_prepared
@@ -106,6 +107,8 @@ def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(tmp_path: Path, w
     assert not (cut / "prior.safetensors").exists()
 
     (cut / "state.safetensors.partial").write_bytes(b"cut off while writing")
+    with SummaryWriter(str(cut / "tensorboard")) as unsaved:
+        unsaved.add_scalar("held_out/loss", 0.0, STEPS + 1)
     status, out, err = finish(start(run_command(data, cut, *HASTY)))
     assert status == 0, err
     resumed_at = int(out.split("resumed at step ")[1].split()[0])
