@@ -30,11 +30,19 @@ from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
-from train import TrainConfig, load_splits
+from train_settings import MixtureConfig
 
 from diffpose_core import H36M17, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
 from diffpose_core.baselines import BASELINES
-from diffpose_core.data import SCENARIOS, MocapSet, SyntheticConfig, SyntheticScene, load_mocap, synthesize
+from diffpose_core.data import (
+    SCENARIOS,
+    MocapSet,
+    SyntheticConfig,
+    SyntheticScene,
+    load_mocap,
+    load_splits,
+    synthesize,
+)
 from diffpose_core.metrics import (
     best_of,
     bone_asymmetry,
@@ -233,7 +241,8 @@ def build(method: str, settings: Settings) -> PoseEstimator:
     prior = PosePrior.from_pretrained(settings.prior)
     if method in OURS:
         return PoseEstimator(prior, settings.device, OURS[method])
-    return BASELINES[method](prior, settings.device, lambda: load_splits(settings.data, TrainConfig())[0].joints)
+    exclude = MixtureConfig().exclude_recordings
+    return BASELINES[method](prior, settings.device, lambda: load_splits(settings.data, exclude)[0].joints)
 
 
 def frame_counts(data: MocapSet) -> dict[str, int]:

@@ -14,11 +14,10 @@ import json
 from pathlib import Path
 
 import torch
-from train import TrainConfig, load_splits, pose_weights
+from train_settings import MixtureConfig
 
 from diffpose_core import PosePrior
-from diffpose_core.data import MocapSet, load_mocap
-from diffpose_core.data.augment import AugmentConfig, augment
+from diffpose_core.data import AugmentConfig, MocapSet, augment, load_mocap, load_splits
 from diffpose_core.metrics import (
     bone_asymmetry,
     bone_lengths,
@@ -32,7 +31,9 @@ CHUNK = 250
 
 def drawn(data: MocapSet, count: int, config: AugmentConfig, generator: torch.Generator) -> torch.Tensor:
     """Draw poses as training does, equally often from every subject to the power that it takes."""
-    index = torch.multinomial(pose_weights(data, TrainConfig()), count, replacement=True, generator=generator)
+    index = torch.multinomial(
+        data.weights(MixtureConfig().subject_temper), count, replacement=True, generator=generator
+    )
     return augment(data.joints[index], config, generator)
 
 
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--training-poses", type=int, default=50_000, help="among which the nearest is sought")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     args = parser.parse_args()
-    train, validation = load_splits(args.data, TrainConfig())
+    train, validation = load_splits(args.data, MixtureConfig().exclude_recordings)
     prior = PosePrior.from_pretrained(args.prior)
     generator = torch.Generator().manual_seed(0)
     held_out = load_mocap(args.data, "test")

@@ -2,10 +2,12 @@
 
     python training/performance.py --threads 2 --json docs/performance_cpu.json --figure docs/figures/performance.png
     python training/performance.py --device cuda --json docs/performance_cuda.json
+    python training/performance.py --training --threads 2 --json docs/training_speed.json
 
 Times are of one call of the estimator with everything seen, 2D keypoints to weighted skeletons in the CPU's memory,
 median and 90th percentile of the repetitions. Memory is what a process has at its peak beyond one that draws a single
-hypothesis; on a GPU, what torch allocated at its peak.
+hypothesis; on a GPU, what torch allocated at its peak. With --training: poses per second of training at its default
+settings, and of its bare step (the same network and optimiser on one batch that never changes).
 """
 
 from __future__ import annotations
@@ -117,6 +119,35 @@ def device_name(device: str) -> str:
     return platform.processor()
 
 
+def where(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what every report begins with: on what and when it was measured."""
+    return {
+        "device": device_name(args.device), "threads": args.threads, "date": time.strftime("%Y-%m-%d"),
+        "torch": torch.__version__, "python": platform.python_version(), "repetitions": args.repetitions,
+    }  # fmt: skip
+
+
+def report_training(args: argparse.Namespace) -> None:
+    """Measure training, print it."""
+    from train_speed import training_speed
+
+    report = where(args) | training_speed("cpu" if args.device == "cpu" else "auto", args.repetitions)
+    print(f"{report['device']}, {args.threads} threads, torch {torch.__version__}, {report['date']}")
+    part = f"{100 * report['part_of_bare']:.0f} % of the bare step's"
+    print(f"training: {report['training_poses_per_s']:,.0f} poses/s, {part}")
+    print(f"bare step: {report['bare_poses_per_s']:,.0f} poses/s; batch {report['batch']}")
+    print("ms: " + ", ".join(f"{name} {ms:.1f}" for name, ms in report["ms"].items()))
+    print(f"load of the machine before: {report['load_before']:.2f}")
+    write_json(args.json, report)
+
+
+def write_json(path: Path | None, report: dict[str, Any]) -> None:
+    """Write the figures, if asked to."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+
+
 def draw(report: dict[str, Any], path: Path) -> None:
     """Draw how time and memory grow."""
     import matplotlib as mpl
@@ -149,12 +180,16 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=30)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--figure", type=Path, help="draw them here (.png)")
+    parser.add_argument("--training", action="store_true", help="measure training instead")
     args = parser.parse_args()
     try:
         checked_device(args.device)
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(args.threads)
+    if args.training:
+        report_training(args)
+        return
     cases = list(dict.fromkeys([*HEADLINES, *itertools.chain(*SWEEPS.values())]))
     times = {case: latency_ms(case, args.device, args.repetitions) for case in tqdm(cases, unit="case")}
     memory: list[dict[str, Any]] = []
@@ -168,9 +203,7 @@ def main() -> None:
     def row(case: Case) -> dict[str, Any]:
         return {"case": asdict(case)} | times[case]
 
-    report = {
-        "device": device_name(args.device), "threads": args.threads, "date": time.strftime("%Y-%m-%d"),
-        "torch": torch.__version__, "python": platform.python_version(), "repetitions": args.repetitions,
+    report = where(args) | {
         "prior_sha256": PosePrior.from_pretrained().sha256, "headlines": [row(c) for c in HEADLINES],
         "growth": {name: [row(c) for c in sweep] for name, sweep in SWEEPS.items()}, "memory": memory,
         "bfloat16_moves_mm": moved,
@@ -184,9 +217,7 @@ def main() -> None:
     slope = (memory[-1]["mib"] - memory[0]["mib"]) / (MEMORY[-1] - MEMORY[0])
     print(f"memory: {1024 * slope:.0f} KiB more per hypothesis")
     print(f"bfloat16 moves a hypothesis by {moved['hypothesis']:.2f} mm, the mean by {moved['mean']:.2f} mm")
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(args.json, report)
     if args.figure:
         draw(report, args.figure)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffpose_core.ranges import Ranges, check_ranges
 from diffpose_core.skeleton import H36M17
 
 _J = H36M17.index
@@ -21,7 +23,7 @@ BONE_GROUPS: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Spread of the augmentation; angles in degrees, lengths in metres or as fractions.
+    """Spread of the augmentation; angles in degrees, standard deviations of lengths as fractions.
 
     Attributes:
         pitch_sd_deg: camera pitch about a level camera.
@@ -30,7 +32,7 @@ class AugmentConfig:
         bone_sd: length of each of the nine left-right symmetric bone groups.
         definition_prob: fraction of poses whose joint definitions are varied, since data
             sets place hips, shoulders, nose and head top differently.
-        mix_prob: fraction of poses that take the upper body of another pose of the batch.
+        mix_prob: fraction of poses that take the upper body of another pose drawn with them.
     """
 
     pitch_sd_deg: float = 12.0
@@ -39,6 +41,14 @@ class AugmentConfig:
     bone_sd: float = 0.07
     definition_prob: float = 0.5
     mix_prob: float = 0.0
+
+    RANGES: ClassVar[Ranges] = {
+        "pitch_sd_deg": (0, 90), "roll_sd_deg": (0, 90), "scale_sd": (0, 1), "bone_sd": (0, 1),
+        "definition_prob": (0, 1), "mix_prob": (0, 1),
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_ranges(self, self.RANGES)
 
 
 def _uniform(n: int, low: float, high: float, like: Tensor, generator: torch.Generator) -> Tensor:

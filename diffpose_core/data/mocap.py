@@ -44,6 +44,12 @@ class MocapSet:
         keep = ~torch.tensor([r.name in names for r in self.recordings])[self.recording]
         return replace(self, joints=self.joints[keep], subject=self.subject[keep], recording=self.recording[keep])
 
+    def weights(self, temper: float) -> Float[Tensor, "n"]:
+        """Return each pose's probability if subjects are drawn in proportion to their poses ** ``temper``."""
+        _, inverse, count = torch.unique(self.subject, return_inverse=True, return_counts=True)
+        weight = (count.double() ** (temper - 1))[inverse]
+        return weight / weight.sum()
+
 
 def load_mocap(path: str | Path, split: str) -> MocapSet:
     """Read one split of a prepared file (:mod:`diffpose_core.data.prepared`).
@@ -63,3 +69,20 @@ def load_mocap(path: str | Path, split: str) -> MocapSet:
     subject = torch.tensor([subjects.index(r.subject) for r in data.recordings])[recording]
     keep = torch.tensor([r.name in chosen for r in data.recordings])[recording]
     return MocapSet(data.joints[keep], subject[keep], recording[keep], subjects, data.recordings)
+
+
+def load_splits(path: str | Path, exclude: Collection[str] = ()) -> tuple[MocapSet, MocapSet]:
+    """Read the training poses, less the recordings to exclude, and the validation poses.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is unusable, a split is empty, or a subject is in both.
+    """
+    sets = load_mocap(path, "train").without(exclude), load_mocap(path, "validation")
+    for name, data in zip(("train", "validation"), sets, strict=True):
+        if len(data) == 0:
+            raise ValueError(f"{path}: split {name!r} holds no poses")
+    shared = [name for name in sets[0].people if name in sets[1].people]
+    if shared:
+        raise ValueError(f"{path}: subjects {shared} are in split 'train' and in split 'validation'")
+    return sets

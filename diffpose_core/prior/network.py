@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffpose_core.ranges import Ranges, check_ranges
 from diffpose_core.skeleton import H36M17
 
 NUM_JOINTS = len(H36M17)
@@ -23,7 +24,7 @@ class DenoiserConfig:
     Attributes:
         width: channels of the residual stream.
         blocks: number of residual blocks.
-        noise_channels: Fourier features of the noise level.
+        noise_channels: Fourier features of the noise level, an even number.
         sigma_data: root mean square of the scaled poses.
         unit_m: metres per unit of the scaled pose.
     """
@@ -34,15 +35,15 @@ class DenoiserConfig:
     sigma_data: float = 1.0
     unit_m: float = 0.28
 
+    RANGES: ClassVar[Ranges] = {
+        "width": (1, 4096), "blocks": (1, 4096), "noise_channels": (2, 4096),
+        "sigma_data": (1e-3, 1e3), "unit_m": (1e-3, 1e3),
+    }  # fmt: skip
+
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "noise_channels"):
-            value = getattr(self, name)
-            if not 1 <= value <= 4096:
-                raise ValueError(f"{name} must lie in 1..4096, got {value}")
-        for name in ("sigma_data", "unit_m"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be positive and finite, got {value}")
+        check_ranges(self, self.RANGES)
+        if self.noise_channels % 2:
+            raise ValueError(f"noise_channels must be even, got {self.noise_channels}")
 
 
 class ResidualBlock(nn.Module):

@@ -55,6 +55,22 @@ def test_the_report_holds_times_memory_and_where_they_were_taken(
     assert "KiB more per hypothesis" in printed
 
 
+def test_the_speed_of_training_is_set_beside_that_of_its_bare_step(
+    performance: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.import_module("train_speed"), "STEPS", 1)
+    command = ["performance.py", "--training", "--threads", "1", "--repetitions", "2"]
+    monkeypatch.setattr(sys, "argv", [*command, "--json", str(tmp_path / "speed.json")])
+    performance.main()
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert (found["batch"], found["threads"], found["torch"]) == (2048, 1, torch.__version__)
+    assert found["training_poses_per_s"] == pytest.approx(1000 * 2048 / found["ms"]["training"])
+    assert found["bare_poses_per_s"] == pytest.approx(1000 * 2048 / found["ms"]["bare"])
+    assert set(found["ms"]) == {"training", "bare", "draw", "update", "average"}
+    assert all(ms > 0 for ms in found["ms"].values())
+    assert f"training: {found['training_poses_per_s']:,.0f} poses/s" in capsys.readouterr().out
+
+
 def test_a_device_that_is_not_there_is_named(
     performance: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,149 @@
+"""The folder of a training run: what it was made of, how it went, and the card of what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from train_settings import Settings, plain, read_settings, to_yaml
+from train_state import Log, replace_text
+
+from diffpose_core.data.prepared import PreparedPoses
+
+PACKAGES = ("diffpose-core", "torch", "numpy", "safetensors", "accelerate", "tyro", "pyyaml", "tensorboard")
+
+
+def git_commit() -> str | None:
+    """Return the commit of the repository that this file lies in, with ``+changes`` if files differ from it."""
+    folder = Path(__file__).parent
+    try:
+        commit, changes = (
+            subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True, timeout=30).stdout
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.strip() + ("+changes" if changes.strip() else "")
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what the result depends on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def data_record(files: Sequence[PreparedPoses]) -> list[dict[str, Any]]:
+    """Say which data: names, checksums, descriptions."""
+    return [
+        {"file": f.path.name, "poses": len(f), "sha256": f.sha256, "description": asdict(f.description)} for f in files
+    ]
+
+
+def portable(settings: Settings) -> dict[str, Any]:
+    """Return the settings with files by their names alone."""
+    values = plain(settings)
+    values["mixture"]["data"] = [path.name for path in settings.mixture.data]
+    return values
+
+
+def check_run(out: Path, settings: Settings, files: Sequence[PreparedPoses]) -> None:
+    """Compare with the run that ``out`` may hold already.
+
+    Raises:
+        ValueError: it has other settings or other data.
+    """
+    if not (out / "run.json").exists():
+        return
+    before, now = portable(read_settings(out / "config.yaml")), portable(settings)
+    for section, values in now.items():
+        for name, value in values.items():
+            if before[section][name] != value:
+                raise ValueError(
+                    f"{out} holds a run with other settings: {name} is {before[section][name]}, not {value}; "
+                    "choose another --out or the same settings"
+                )
+    recorded = json.loads((out / "run.json").read_text(encoding="utf-8"))["data"]
+    for old, new in zip(recorded, data_record(files), strict=True):
+        if old["sha256"] != new["sha256"]:
+            raise ValueError(f"{out} holds a run with other data: the checksums of {new['file']} differ")
+
+
+def begin_run(
+    out: Path, settings: Settings, files: Sequence[PreparedPoses], device: str, processes: int, step: int
+) -> None:
+    """Write ``config.yaml`` and ``run.json``; a run that goes on adds a start to the latter."""
+    path = out / "run.json"
+    starts = json.loads(path.read_text(encoding="utf-8"))["starts"] if path.exists() else []
+    starts.append(
+        {
+            "command": shlex.join(["python", *sys.argv]),
+            "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "from_step": step,
+            "processes": processes,
+            "device": device,
+            "git_commit": git_commit(),
+            "packages": package_versions(),
+        }
+    )
+    replace_text(out / "config.yaml", to_yaml(settings))
+    replace_text(path, json.dumps({"data": data_record(files), "starts": starts}, indent=1) + "\n")
+
+
+def data_note(files: Sequence[PreparedPoses]) -> str:
+    """Say in the checkpoint what it was trained on."""
+    about = [f.description for f in files]
+    parts = [f"{d.dataset} (licence: {d.licence}; to cite: {d.citation})" for d in about]
+    return f"Trained on {'; '.join(parts)}. Posterior covariances C(sigma) from the validation subjects."
+
+
+def model_card(
+    checkpoint: Path, settings: Settings, files: Sequence[PreparedPoses], log: Log, chosen: dict[str, float],
+    summary: str,
+) -> str:  # fmt: skip
+    """Write the card of the exported prior."""
+    lines = [
+        f"# Model card: `{checkpoint.name}`", "",
+        "An unconditional diffusion model of single 3D human poses: 17 joints (H36M17), root-relative, in camera axes",
+        "(x right, y down, z forward), metres. Written by `training/train.py`; add what you know of its limits.", "",
+        f"- sha256 `{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}`, {checkpoint.stat().st_size:,} bytes",
+        f"- moving average of the weights at step {chosen['step']:.0f}, where the held-out loss was lowest, of "
+        f"{log[-1]['step']:.0f} steps made",
+        f"- code: commit {git_commit() or 'unknown'}; all else that repeats the run: `config.yaml`, `run.json`", "",
+        "**Not a safety function**, and not for identifying people nor for medical or legal measurement.", "",
+        "## Data and licence", "",
+    ]  # fmt: skip
+    for f in files:
+        d = f.description
+        lines += [
+            f"### {d.dataset}", "",
+            f"- file: {f.path.name}, {len(f):,} poses, sha256 of the joints `{f.sha256['joints']}`",
+            f"- licence: {d.licence}", f"- to cite: {d.citation}",
+            f"- joints made from others: {' '.join(d.approximate) or 'none'}",
+            f"- made by: `{d.made_by or 'unknown'}`", "",
+        ]  # fmt: skip
+    lines += [*(f"- {line}" for line in summary.splitlines()), "", "## Held-out people", ""]
+    lines += [
+        f"Held-out loss {chosen['held_out_loss']:.4f}. Root mean square error per coordinate of the denoised pose,"
+    ]
+    lines += ["root joint left out, on validation subjects augmented as in training:", ""]
+    lines += ["| noise per coordinate (units of the scaled pose) | error, mm |", "|---|---|"]
+    lines += [f"| {k.partition('@')[2]} | {v:.2f} |" for k, v in chosen.items() if k.startswith("rmse_mm@")]
+    text = yaml.safe_dump(portable(settings), sort_keys=False, default_flow_style=None, width=100)
+    lines += ["", "## Settings", "", *(f"    {line}" for line in text.splitlines()), ""]
+    return "\n".join(lines)
