@@ -1,7 +1,8 @@
 """Evaluate by a named protocol on a prepared data set, and put the result beside what others published.
 
     python training/evaluate.py h36m-64 --data h36m.safetensors --out runs/evaluation/h36m-64
-    accelerate launch --num_processes 2 training/evaluate.py h36m-64 --data h36m.safetensors --out ...
+    torchrun --standalone --nproc-per-node 2 training/evaluate.py h36m-64 --data h36m.safetensors --out ...
+    accelerate launch --multi_gpu --num_processes 4 training/evaluate.py h36m-64 --device cuda --data ... --out ...
 
 Writes report.md, table.tex, report.json and pictures into the folder. On a CPU each process uses one thread; the
 figures do not depend on the number of processes. Protocols and options: docs/evaluation.md.
@@ -46,6 +47,7 @@ from diffpose_core.evaluation import (
     summarise,
 )
 from diffpose_core.evaluation.figures import draw_all
+from diffpose_core.evaluation.published import POSES
 
 Scored = list[tuple[int, FrameScores]]
 """Scores of batches, by their numbers."""
@@ -150,6 +152,13 @@ def share_of_work(config: EvaluateConfig, plan: FramePlan, state: PartialState) 
     return list(zip(mine, shown, strict=True)), input_2d, prior
 
 
+def training_files(prior: PosePrior) -> str:
+    """Return the names of the files that a prior was trained on, as its checkpoint states them."""
+    settings = json.loads(prior.metadata.get("settings", "{}"))
+    files = settings.get("mixture", {}).get("data") or [settings.get("data", "not stated")]
+    return ", ".join(Path(file).name for file in files)
+
+
 def evaluate(config: EvaluateConfig) -> None:
     """Evaluate; the main process writes.
 
@@ -175,8 +184,7 @@ def evaluate(config: EvaluateConfig) -> None:
         return
     parts = sorted((part for _, each in everyone for part in each), key=lambda part: part[0])
     summary = summarise(FrameScores.concatenate([scores for _, scores in parts]), protocol)
-    settings = json.loads(prior.metadata.get("settings", "{}"))
-    conditions = Conditions(input_2d, config.root, config.intrinsics, f"3D poses ({settings.get('data', 'unknown')})")
+    conditions = Conditions(input_2d, config.root, config.intrinsics, f"{POSES} ({training_files(prior)})")
     published = PUBLISHED.get(protocol.table, ())
     lines = rows(summary, config.sizes, conditions, published)
     about = {

@@ -90,7 +90,9 @@ class FramePlan:
         by_camera: dict[int | None, list[Tensor]] = {}
         for recording in recordings:
             frames = data.frames[recording.first : recording.first + recording.length]
-            if only is None:
+            if only is None and protocol.views == "synthetic":
+                taken = torch.arange(len(frames)) % protocol.stride == 0
+            elif only is None:
                 taken = frames % protocol.stride == 0
             else:
                 taken = torch.isin(frames, torch.tensor(sorted(only[recording.name]), dtype=frames.dtype))

@@ -25,7 +25,8 @@ class Protocol:
         joints: those whose errors count in MPJPE and PA-MPJPE.
         pck_joints: those that count in PCK and AUC.
         root: joints whose mean is moved to the origin before errors are taken.
-        stride: frames taken, those whose number is a multiple of it.
+        stride: frames taken, those whose number is a multiple of it; with synthetic views every n-th pose of each
+            recording, since motion is prepared already thinned and its numbers have steps.
         exclude: beginnings of names of recordings that are left out.
         by_action: whether figures are means over actions of the means over frames, else over frames.
         views: ``recorded`` cameras, or ``synthetic`` ones for motion without any.

@@ -217,6 +217,8 @@ def test_motion_without_cameras_needs_synthetic_ones(tmp_path: Path) -> None:
     data = prepared(tmp_path, recording("S9/Eating/1", 20, view=None))
     with pytest.raises(ValueError, match="'S9/Eating/1' has no camera"):
         FramePlan.of(data, ALL)
+    thinned = prepared(tmp_path, recording("S9/Eating/1", 20, view=None, frames=1 + 4 * np.arange(20)))
+    assert taken(FramePlan.of(thinned, replace(ALL, views="synthetic", stride=10))) == {"S9/Eating/1": [1, 41]}
     plan = FramePlan.of(data, replace(ALL, views="synthetic"))
     one, same, other = (plan.read(0, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(one.joints, same.joints)
