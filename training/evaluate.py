@@ -11,6 +11,7 @@ figures do not depend on the number of processes. Protocols and options: docs/ev
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
 from dataclasses import dataclass, field
@@ -49,8 +50,8 @@ from diffpose_core.evaluation import (
 from diffpose_core.evaluation.figures import draw_all
 from diffpose_core.evaluation.published import POSES
 
-Scored = list[tuple[int, FrameScores]]
-"""Scores of batches, by their numbers."""
+Scored = list[tuple[tuple[int, int], FrameScores]]
+"""Scores of batches, by seed and number."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class EvaluateConfig:
         split: whose subjects: tune on validation, report on test.
         frame_list: file of the only frames to score, e.g. an ambiguous subset; the protocol's stride is then not used.
         max_frames: if above 0, about so many frames, evenly thinned.
-        seed: of everything random.
+        seeds: how often everything is done, each time with other draws; the tables then have the spread.
+        seed: the first of them.
         device: cpu or cuda.
         sampler: settings of the sampler.
     """
@@ -97,6 +99,7 @@ class EvaluateConfig:
     split: Literal[SPLITS] = "test"
     frame_list: Path | None = None
     max_frames: int = 0
+    seeds: int = 1
     seed: int = 0
     device: str = "cpu"
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
@@ -108,6 +111,8 @@ class EvaluateConfig:
             raise ValueError(f"noise must lie in 0..1, got {self.noise}")
         if self.hypotheses < 2:
             raise ValueError(f"hypotheses must be at least 2, got {self.hypotheses}")
+        if self.seeds < 1 or self.seed < 0:
+            raise ValueError(f"seeds must be at least 1 and seed at least 0, got {self.seeds} and {self.seed}")
         if not self.sizes or min(self.best_of) < 1:
             raise ValueError(f"best_of must hold numbers of 1..{self.hypotheses}, got {self.best_of}")
 
@@ -145,11 +150,16 @@ def share_of_work(config: EvaluateConfig, plan: FramePlan, state: PartialState) 
     estimator = PoseEstimator(prior, device, config.sampler)
     mine = range(state.process_index, len(plan.batches), state.num_processes)
     knowledge = Knowledge(config.root, config.intrinsics)
-    scored = score_batches(
-        plan, mine, see, estimator, protocol, knowledge, config.hypotheses, config.sizes, config.seed
-    )
-    shown = tqdm(scored, total=len(mine), unit="batch", disable=not state.is_main_process)
-    return list(zip(mine, shown, strict=True)), input_2d, prior
+    scored: Scored = []
+    with tqdm(total=config.seeds * len(mine), unit="batch", disable=not state.is_main_process) as progress:
+        for seed in range(config.seed, config.seed + config.seeds):
+            parts = score_batches(
+                plan, mine, see, estimator, protocol, knowledge, config.hypotheses, config.sizes, seed
+            )
+            for number, part in zip(mine, parts, strict=True):
+                scored.append(((seed, number), part))
+                progress.update()
+    return scored, input_2d, prior
 
 
 def training_files(prior: PosePrior) -> str:
@@ -183,7 +193,8 @@ def evaluate(config: EvaluateConfig) -> None:
     if not state.is_main_process:
         return
     parts = sorted((part for _, each in everyone for part in each), key=lambda part: part[0])
-    summary = summarise(FrameScores.concatenate([scores for _, scores in parts]), protocol)
+    by_seed = [[scores for (_, scores) in each] for _, each in itertools.groupby(parts, key=lambda part: part[0][0])]
+    summary = summarise([FrameScores.concatenate(each) for each in by_seed], protocol)
     conditions = Conditions(input_2d, config.root, config.intrinsics, f"{POSES} ({training_files(prior)})")
     published = PUBLISHED.get(protocol.table, ())
     lines = rows(summary, config.sizes, conditions, published)
@@ -195,7 +206,8 @@ def evaluate(config: EvaluateConfig) -> None:
         "2D input": f"{input_2d}, sigma {config.sigma:g}",
         "root": config.root,
         "camera": config.intrinsics,
-        "hypotheses": f"{config.hypotheses}, seed {config.seed}, device {config.device}, torch {torch.__version__}",
+        "hypotheses": f"{config.hypotheses} of each person, {config.seeds} seeds from {config.seed} on",
+        "device": f"{config.device}, torch {torch.__version__}",
     }
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "report.md").write_text(markdown(protocol, about, summary, config.sizes, lines))

@@ -34,11 +34,14 @@ class Conditions:
     learnt_from: str
 
 
-def _cell(name: str, figures: Mapping[str, float], key: str, quoted: Sequence[str] = ()) -> str:
+def _cell(name: str, figures: Mapping[str, float], key: str, after: str = "") -> str:
     if key not in figures:
         return "-"
-    value = 100 * figures[key] if name in PERCENT else figures[key]
-    return f"{value:.1f}{QUOTED if name in quoted else ''}"
+    return f"{figures[key] * (100 if name in PERCENT else 1):.1f}{after}"
+
+
+def _spread(name: str, summary: Summary, key: str) -> str:
+    return f" ± {_cell(name, summary.spread, key)}" if summary.spread else ""
 
 
 def rows(
@@ -49,10 +52,11 @@ def rows(
     lines = []
     for label, key in [("mean", "of the mean"), *((f"best of {m}", f"best of {m}") for m in sizes)]:
         if f"MPJPE {key}" in summary.figures:
-            cells = [_cell(name, summary.figures, f"{name} {key}") for name in FIGURES]
+            named = [(name, f"{name} {key}") for name in FIGURES]
+            cells = [_cell(name, summary.figures, full, _spread(name, summary, full)) for name, full in named]
             lines.append(["diffpose", label, *cells, *told, "this report"])
     for row in sorted(published, key=lambda p: p.figures.get("MPJPE", float("inf"))):
-        cells = [_cell(name, row.figures, name, row.quoted) for name in FIGURES]
+        cells = [_cell(name, row.figures, name, QUOTED if name in row.quoted else "") for name in FIGURES]
         chosen = f"best of {row.hypotheses}" if row.hypotheses > 1 else "1"
         lines.append([row.method, chosen, *cells, row.input_2d, row.root, row.intrinsics, row.learnt_from, row.source])
     return lines
@@ -65,12 +69,12 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 _LATEX = {"&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-          "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
+          "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$"}  # fmt: skip
 
 
 def latex(text: str) -> str:
     """Escape text for LaTeX."""
-    return re.sub(r"[&%#_${}~^\\]", lambda found: _LATEX[found[0]], text)
+    return re.sub(r"[&%#_${}~^\\±]", lambda found: _LATEX[found[0]], text)
 
 
 def latex_table(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -114,7 +118,8 @@ def markdown(
         f"Means over {'actions' if protocol.by_action else 'frames'}. Protocol: {protocol.defined_in}.",
         "\n".join(f"- {key}: {value}" for key, value in about.items()),
         markdown_table(HEAD, lines),
-        "Ours: hypotheses have equal weights; best of m is the expected best of m drawn from them. Others differ in "
+        "Ours: hypotheses have equal weights; best of m is the expected best of m drawn from them; ± is the standard "
+        "deviation between seeds, where there are several. Others differ in "
         "what they were told: compare rows only where 2D input, root and camera agree. (q): quoted from a later "
         "publication, not read in its authors' own.",
         f"Energy score {summary.figures['energy score']:.1f} mm; ECE {summary.figures['ECE']:.3f}; "

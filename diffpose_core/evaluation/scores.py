@@ -139,16 +139,20 @@ class Summary:
     """Figures of an evaluation.
 
     Attributes:
-        frames: how many were scored, and how many of them showed nobody to the 2D input.
-        figures: name to the protocol's mean.
-        by_action, by_subject: the same over the frames of each.
+        frames: how many were scored with each seed.
+        not_found: how many of them, over all seeds, showed nobody to the 2D input.
+        figures: name to the protocol's mean, over all seeds.
+        spread: name to the standard deviation between the seeds' own means; empty for one seed.
+        by_action, by_subject: means over the frames of each.
         mean_joints, best_joints: by joint, mm, over frames.
         curve: share of truths inside, per level, over frames and joints but the root.
+        levels: of the curve.
     """
 
     frames: int
     not_found: int
     figures: dict[str, float]
+    spread: dict[str, float]
     by_action: dict[str, dict[str, float]]
     by_subject: dict[str, dict[str, float]]
     mean_joints: dict[str, float]
@@ -157,28 +161,36 @@ class Summary:
     levels: list[float] = field(default_factory=lambda: list(CURVE))
 
 
-def summarise(scores: FrameScores, protocol: Protocol) -> Summary:
+def _means(scores: FrameScores, names: list[str]) -> dict[str, dict[str, float]]:
+    """Average over the frames of each name."""
+    found = {}
+    for name in sorted(set(names)):
+        chosen = torch.tensor([n == name for n in names])
+        found[name] = {k: float(v[chosen].double().mean()) for k, v in scores.values.items()}
+    return found
+
+
+def _overall(scores: FrameScores, protocol: Protocol) -> dict[str, float]:
     """Average over frames, or over actions of the means over frames."""
+    if protocol.by_action:
+        actions = _means(scores, scores.action).values()
+        figures = {k: sum(a[k] for a in actions) / len(actions) for k in scores.values}
+    else:
+        figures = {k: float(v.double().mean()) for k, v in scores.values.items()}
+    return figures | {"ECE": float(expected_calibration_error(scores.inside).mean())}
 
-    def over(names: list[str]) -> dict[str, dict[str, float]]:
-        found = {}
-        for name in sorted(set(names)):
-            chosen = torch.tensor([n == name for n in names])
-            found[name] = {k: float(v[chosen].double().mean()) for k, v in scores.values.items()}
-        return found
 
-    by_action = over(scores.action)
-    figures = {
-        k: sum(a[k] for a in by_action.values()) / len(by_action) if protocol.by_action else float(v.double().mean())
-        for k, v in scores.values.items()
-    }
-    figures["ECE"] = float(expected_calibration_error(scores.inside).mean())
+def summarise(by_seed: Sequence[FrameScores], protocol: Protocol) -> Summary:
+    """Make the figures of the scores of the same frames with one seed or several."""
+    scores = FrameScores.concatenate(by_seed)
+    each = [_overall(s, protocol) for s in by_seed]
+    spread = {k: float(torch.tensor([e[k] for e in each]).std()) for k in each[0]} if len(each) > 1 else {}
 
     def by_joint(errors: Tensor) -> dict[str, float]:
         return dict(zip(protocol.joints, errors.double().mean(0).tolist(), strict=True))
 
     return Summary(
-        len(scores), int((~scores.found).sum()), figures, by_action, over(scores.subject),
-        by_joint(scores.mean_joints), by_joint(scores.best_joints),
-        scores.inside.double().mean((0, 1)).tolist(),
+        len(by_seed[0]), int((~scores.found).sum()), _overall(scores, protocol), spread,
+        _means(scores, scores.action), _means(scores, scores.subject),
+        by_joint(scores.mean_joints), by_joint(scores.best_joints), scores.inside.double().mean((0, 1)).tolist(),
     )  # fmt: skip

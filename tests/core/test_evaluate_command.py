@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,23 @@ def test_one_two_and_three_processes_report_the_same(tmp_path: Path) -> None:
     assert list(found["mean_joints"]) == list(PROTOCOLS["h36m-5"].joints)
 
     again = tmp_path / "prepared keypoints"
-    asked = ("--keypoints", "prepared", "--root", "known", "--intrinsics", "guessed", "--max-frames", "6")
+    asked = (
+        "--keypoints",
+        "prepared",
+        "--root",
+        "known",
+        "--intrinsics",
+        "guessed",
+        "--max-frames",
+        "6",
+        "--seeds",
+        "2",
+    )
     done = evaluate("h36m-5", "--data", data, "--out", again, *asked, *QUICK)
     assert done.returncode == 0, done.stderr
     assert json.loads((again / "report.json").read_text())["frames"] == 6
     assert "| of the data file | known | guessed |" in done.stdout
+    assert " ± " in done.stdout.split("best of 4")[1][:20]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +128,7 @@ SUMMARY = Summary(
     frames=2, not_found=0,
     figures={f"{name} {of}": value for of in ("of the mean", "best of 5") for name, value in (
         ("MPJPE", 40.04), ("PA-MPJPE", 30.0), ("PCK", 0.9876), ("AUC", 0.5), ("CPS", 222.2))},
-    by_action={}, by_subject={}, mean_joints={}, best_joints={}, curve=[],
+    spread={}, by_action={}, by_subject={}, mean_joints={}, best_joints={}, curve=[],
 )  # fmt: skip
 
 
@@ -125,6 +138,9 @@ def test_published_rows_stand_beside_ours_with_what_they_knew() -> None:
     assert all(len(line) == len(HEAD) for line in lines)
     assert lines[0][:8] == ["diffpose", "mean", "40.0", "30.0", "98.8", "50.0", "222.2", "true"]
     assert lines[1][1] == "best of 5"
+    spread = {"MPJPE of the mean": 0.12, "PCK of the mean": 0.0123}
+    seeds = rows(replace(SUMMARY, spread=spread), (1,), ours, ())
+    assert seeds[0][2:5] == ["40.0 ± 0.1", "30.0 ± -", "98.8 ± 1.2"]
     wehrbein = next(line for line in lines if line[0] == "Wehrbein et al.")
     assert wehrbein[1:7] == ["best of 200", "71.0 (q)", "54.2 (q)", "93.4 (q)", "-", "171.0 (q)"]
     assert wehrbein[-1] == "2107.13788"

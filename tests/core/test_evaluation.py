@@ -145,11 +145,19 @@ def frame_scores(action: list[str], error: list[float]) -> FrameScores:
 
 def test_means_over_actions_give_short_ones_the_same_weight() -> None:
     scores = frame_scores(["Eating", "Eating", "Eating", "Walking"], [10.0, 20.0, 30.0, 60.0])
-    assert summarise(scores, ALL).figures["MPJPE of the mean"] == 30
-    by_action = summarise(scores, replace(ALL, by_action=True))
+    assert summarise([scores], ALL).figures["MPJPE of the mean"] == 30
+    by_action = summarise([scores], replace(ALL, by_action=True))
     assert by_action.figures["MPJPE of the mean"] == 40
     assert by_action.by_action == {"Eating": {"MPJPE of the mean": 20}, "Walking": {"MPJPE of the mean": 60}}
     assert (by_action.frames, by_action.not_found) == (4, 1)
+    assert by_action.spread == {}
+    twice = summarise([scores, frame_scores(scores.action, [20.0, 20.0, 20.0, 60.0])], ALL)
+    assert twice.figures["MPJPE of the mean"] == 30
+    assert twice.spread["MPJPE of the mean"] == 0
+    other = summarise([scores, frame_scores(scores.action, [20.0, 20.0, 20.0, 68.0])], ALL)
+    assert other.figures["MPJPE of the mean"] == 31
+    assert other.spread["MPJPE of the mean"] == pytest.approx(2**0.5)
+    assert other.frames == 4
     # Nothing lies inside at any level: the mean of 0.05, 0.1 ... 0.95 is missed.
     assert by_action.figures["ECE"] == pytest.approx(0.5)
 
