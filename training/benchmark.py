@@ -30,7 +30,6 @@ from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
-from train_settings import MixtureConfig
 
 from diffpose_core import H36M17, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
 from diffpose_core.baselines import BASELINES
@@ -64,6 +63,7 @@ from diffpose_core.metrics import (
     weighted_mode,
 )
 from diffpose_core.metrics.calibration import CENTRES, CURVE
+from diffpose_core.training import MixtureConfig
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 BY_SUBJECT = ("mean MPJPE", "energy score", "PA best of 50")

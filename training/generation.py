@@ -14,7 +14,6 @@ import json
 from pathlib import Path
 
 import torch
-from train_settings import MixtureConfig
 
 from diffpose_core import PosePrior
 from diffpose_core.data import AugmentConfig, MocapSet, augment, load_mocap, load_splits
@@ -24,6 +23,7 @@ from diffpose_core.metrics import (
     frechet_distance,
     precision_recall_density_coverage,
 )
+from diffpose_core.training import MixtureConfig
 
 AS_THEY_ARE = AugmentConfig(scale_sd=0.0, bone_sd=0.0, definition_prob=0.0)
 CHUNK = 250

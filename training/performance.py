@@ -129,7 +129,7 @@ def where(args: argparse.Namespace) -> dict[str, Any]:
 
 def report_training(args: argparse.Namespace) -> None:
     """Measure training, print it."""
-    from train_speed import training_speed
+    from diffpose_core.training.speed import training_speed
 
     report = where(args) | training_speed("cpu" if args.device == "cpu" else "auto", args.repetitions)
     print(f"{report['device']}, {args.threads} threads, torch {torch.__version__}, {report['date']}")

@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 import torch
 
+from diffpose_core.training import speed
+
 TRAINING = Path(__file__).parents[2] / "training"
 
 
@@ -58,7 +60,7 @@ def test_the_report_holds_times_memory_and_where_they_were_taken(
 def test_the_speed_of_training_is_set_beside_that_of_its_bare_step(
     performance: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(importlib.import_module("train_speed"), "STEPS", 1)
+    monkeypatch.setattr(speed, "STEPS", 1)
     command = ["performance.py", "--training", "--threads", "1", "--repetitions", "2"]
     monkeypatch.setattr(sys, "argv", [*command, "--json", str(tmp_path / "speed.json")])
     performance.main()

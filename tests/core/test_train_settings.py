@@ -10,13 +10,9 @@ from types import ModuleType
 import pytest
 import yaml
 
+from diffpose_core.training import settings
+
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(REPOSITORY / "training"))
-    return importlib.import_module("train_settings")
 
 
 @pytest.fixture
@@ -30,14 +26,14 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def test_the_generated_files_are_those_in_the_repository(settings: ModuleType) -> None:
+def test_the_generated_files_are_those_in_the_repository() -> None:
     assert (REPOSITORY / "training/configs/prior_cmu.yaml").read_text() == settings.to_yaml(settings.Settings())
     document = (REPOSITORY / "docs/training.md").read_text()
-    begin, end = "<!-- python training/train_settings.py --docs -->\n", "<!-- end -->\n"
+    begin, end = "<!-- python -m diffpose_core.training.settings --docs -->\n", "<!-- end -->\n"
     assert document.partition(begin)[2].partition(end)[0] == settings.to_markdown()
 
 
-def test_a_file_of_settings_is_read_back_as_it_was(settings: ModuleType, tmp_path: Path) -> None:
+def test_a_file_of_settings_is_read_back_as_it_was(tmp_path: Path) -> None:
     default = settings.Settings()
     assert settings.read_settings(REPOSITORY / "training/configs/prior_cmu.yaml") == default
     mixture = replace(default.mixture, data=(Path("a b.safetensors"), Path("ü.safetensors")), weights=(1 / 3, 1e-7))
@@ -87,7 +83,7 @@ def test_the_command_line_overrides_the_file_which_overrides_the_defaults(train:
         ("!!python/object/apply:os.getcwd []", r"could not determine a constructor"),
     ],
 )
-def test_unusable_files_are_refused_by_name(settings: ModuleType, tmp_path: Path, text: str, words: str) -> None:
+def test_unusable_files_are_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ValueError, match=r"(?s)my\.yaml: .*" + words):
         settings.read_settings(write_text(tmp_path / "my.yaml", text))
 
@@ -115,7 +111,7 @@ def test_unusable_options_are_refused_by_name(
     assert words in capsys.readouterr().err
 
 
-def test_every_field_is_documented_and_the_file_names_all(settings: ModuleType) -> None:
+def test_every_field_is_documented_and_the_file_names_all() -> None:
     table, chosen = settings.to_markdown(), asdict(settings.Settings())
     written = yaml.safe_load(settings.to_yaml(settings.Settings()))
     for section, values in chosen.items():

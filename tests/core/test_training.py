@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +20,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from diffpose_core import H36M17, PosePrior
 from diffpose_core.data.prepared import SPLITS, Description, Recording, open_prepared, write_prepared
+from diffpose_core.training import TrainConfig, open_data, read_settings
+from diffpose_core.training.trainer import HeldOut, shards_of
 
 SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
 STEPS, SAVE_EVERY, KILLED_AT, PATIENCE = 40, 5, 10, 3
@@ -140,22 +141,17 @@ def events(run: Path) -> EventAccumulator:
     return board
 
 
-def test_training_stops_when_held_out_people_gain_no_more_and_the_best_weights_come_out(
-    whole: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_stops_when_held_out_people_gain_no_more_and_the_best_weights_come_out(whole: Path) -> None:
     log = read_log(whole)
     losses = [entry["held_out_loss"] for entry in log]
     assert losses[0] == min(losses)
     assert [entry["step"] for entry in log] == [5, 10, 15, 20]
     assert "stopped at step 20: no lower held-out loss in 3 validations" in (whole / "train.log").read_text()
 
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    names = ("train_settings", "train_data", "trainer")
-    train_settings, train_data, trainer = (importlib.import_module(name) for name in names)
-    settings = train_settings.read_settings(whole / "config.yaml")
-    _, validation = train_data.open_data(settings.mixture)
+    settings = read_settings(whole / "config.yaml")
+    _, validation = open_data(settings.mixture)
     world = validation.sample(settings.mixture.validation_poses)
-    held_out = trainer.HeldOut(world, settings, torch.device("cpu"))
+    held_out = HeldOut(world, settings, torch.device("cpu"))
     figures = held_out.figures(PosePrior.from_pretrained(whole / "prior.safetensors").model)
     assert figures["held_out_loss"] == pytest.approx(losses[0], rel=1e-6)
     assert figures["rmse_mm@0.5"] == pytest.approx(log[0]["rmse_mm@0.5"], rel=1e-6)
@@ -229,15 +225,12 @@ def test_two_processes_train_what_one_does_and_end_when_one_is_killed(tmp_path: 
     assert finish(endless)[0] != 0
 
 
-def test_a_batch_that_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    trainer, settings = importlib.import_module("trainer"), importlib.import_module("train_settings")
-    chosen = settings.Settings(train=settings.TrainConfig(batch=96, shard=32))
-    two = SimpleNamespace(num_processes=2, process_index=0)
-    with pytest.raises(
-        ValueError, match=r"batch 96 is 3 shards of 32, which 2 processes cannot share alike: .* of 64,"
-    ):
-        trainer.Trainer(chosen, None, two)
+def test_processes_share_a_batch_alike_or_refuse_it() -> None:
+    config = TrainConfig(batch=96, shard=16)
+    assert [list(shards_of(config, process, 3)) for process in range(3)] == [[0, 3], [1, 4], [2, 5]]
+    words = r"batch 96 is 6 shards of 16, which 4 processes cannot share alike: .* of 64,"
+    with pytest.raises(ValueError, match=words):
+        shards_of(config, 0, 4)
 
 
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Settings of a training run: frozen dataclasses, a YAML file of them, and their table in the documents.
 
-    python training/train_settings.py > training/configs/prior_cmu.yaml
-    python training/train_settings.py --docs
+    python -m diffpose_core.training.settings > training/configs/prior_cmu.yaml
+    python -m diffpose_core.training.settings --docs
 
 The first command prints the defaults as a file for ``train.py --config``, the second the table in ``docs/training.md``.
 """
@@ -209,7 +209,7 @@ def _documented(section: str) -> list[tuple[str, Any, str, str]]:
 
 def to_yaml(settings: Settings) -> str:
     """Write all settings with their meaning, as ``read_settings`` reads them."""
-    lines = ["# Settings of training/train.py, written by training/train_settings.py.", ""]
+    lines = ["# Settings of training/train.py, written by diffpose_core.training.settings.", ""]
     for section, values in plain(settings).items():
         lines.append(f"{section}:")
         for name, _, _, meaning in _documented(section):

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from train_settings import MixtureConfig, Settings
 
 from diffpose_core.data import PoseMixture, augment
 from diffpose_core.data.prepared import open_prepared
 from diffpose_core.prior import Denoiser
+from diffpose_core.training.settings import MixtureConfig, Settings
 
 NAMES = 500
 """Characters of subjects' names that are shown."""

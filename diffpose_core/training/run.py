@@ -16,21 +16,28 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from train_settings import Settings, plain, read_settings, to_yaml
-from train_state import Log, replace_text
 
 from diffpose_core.data.prepared import PreparedPoses
+from diffpose_core.training.settings import Settings, plain, read_settings, to_yaml
+from diffpose_core.training.state import Log, replace_text
 
 PACKAGES = ("diffpose-core", "torch", "numpy", "safetensors", "accelerate", "tyro", "pyyaml", "tensorboard")
 
 
 def git_commit() -> str | None:
-    """Return the commit of the repository that this file lies in, with ``+changes`` if files differ from it."""
-    folder = Path(__file__).parent
+    """Return the commit of the repository that keeps this file, with ``+changes`` if files differ from it."""
+    file = Path(__file__)
+    questions = (
+        ("ls-files", "--error-unmatch", file.name),  # not of one that a virtual environment happens to lie in
+        ("rev-parse", "HEAD"),
+        ("status", "--porcelain", "--untracked-files=no"),
+    )
     try:
-        commit, changes = (
-            subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True, timeout=30).stdout
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        _, commit, changes = (
+            subprocess.run(
+                ["git", "-C", file.parent, *words], capture_output=True, text=True, check=True, timeout=30
+            ).stdout
+            for words in questions
         )
     except (OSError, subprocess.SubprocessError):
         return None

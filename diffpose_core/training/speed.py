@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from train import make_accelerator
-from train_data import open_data
-from train_settings import MixtureConfig, Settings
-from trainer import Trainer, edm_loss
 
 from diffpose_core import H36M17
 from diffpose_core.data.prepared import Description, Recording, write_prepared
 from diffpose_core.prior import Denoiser
+from diffpose_core.training.data import open_data
+from diffpose_core.training.loop import make_accelerator
+from diffpose_core.training.settings import MixtureConfig, Settings
+from diffpose_core.training.trainer import Trainer, edm_loss
 
 RECORDINGS, LENGTH = 400, 250
 STEPS = 10

@@ -7,11 +7,11 @@ import math
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from train_data import Batch, draw_batch
-from train_settings import Settings, TrainConfig
 
 from diffpose_core.data import PoseMixture, augment
 from diffpose_core.prior import Denoiser
+from diffpose_core.training.data import Batch, draw_batch
+from diffpose_core.training.settings import Settings, TrainConfig
 
 VALIDATION_SIGMAS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 CHUNK = 8192
@@ -59,23 +59,28 @@ class HeldOut:
         return result
 
 
+def shards_of(config: TrainConfig, process: int, processes: int) -> range:
+    """Return the shards of every batch that a process draws; ``ValueError`` if there are not equally many for each."""
+    shards = config.batch // config.shard
+    if shards % processes:
+        raise ValueError(
+            f"batch {config.batch} is {shards} shards of {config.shard}, which {processes} processes cannot share "
+            f"alike: choose a batch that is a multiple of {config.shard * processes}, or a smaller shard"
+        )
+    return range(process, shards, processes)
+
+
 class Trainer:
     """The model, its average and its optimiser, and one step of them.
 
     Raises:
-        ValueError: the shards of a batch cannot be shared alike by the processes.
+        ValueError: see :func:`shards_of`.
     """
 
     def __init__(self, settings: Settings, poses: PoseMixture, accelerator: Accelerator) -> None:
-        config, processes = settings.train, accelerator.num_processes
-        shards = config.batch // config.shard
-        if shards % processes:
-            raise ValueError(
-                f"batch {config.batch} is {shards} shards of {config.shard}, which {processes} processes cannot share "
-                f"alike: choose a batch that is a multiple of {config.shard * processes}, or a smaller shard"
-            )
+        config = settings.train
         self.settings, self.poses, self.accelerator = settings, poses, accelerator
-        self.shards = range(accelerator.process_index, shards, processes)
+        self.shards = shards_of(config, accelerator.process_index, accelerator.num_processes)
         torch.manual_seed(config.seed)
         self.model = Denoiser(settings.denoiser).to(accelerator.device)
         self.ema, self.best = (Denoiser(settings.denoiser).to(accelerator.device) for _ in range(2))
