@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from diffpose_core.data.readers.files import read_bounded
+
 LIMIT_BYTES = 1 << 28
 """Largest file, and largest variable, that is read."""
 _WIDE, _NARROW, _PLAIN = bytes.fromhex("cdf30001"), bytes.fromhex("cdf26002"), bytes.fromhex("0000ffff")
@@ -59,13 +61,9 @@ def read_cdf(path: str | Path, variable: str) -> np.ndarray:
         FileNotFoundError: no such file.
         ValueError: not such a CDF, damaged, no such variable, or larger than ``LIMIT_BYTES`` or than the file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"motion data file not found: {path}")
-    if (size := path.stat().st_size) > LIMIT_BYTES:
-        raise ValueError(f"{path} holds {size:,} bytes; at most {LIMIT_BYTES:,} are read")
+    data = read_bounded(path, LIMIT_BYTES, "motion data file")
     try:
-        return _variable(_open(path.read_bytes()), variable)
+        return _variable(_open(data), variable)
     except (ValueError, struct.error, zlib.error) as error:
         raise ValueError(f"{path}: not read as a CDF: {error}") from error
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from diffpose_core.data.readers.files import read_bounded
+
 LIMIT_BYTES = 1 << 32
 """Largest pickle that is read."""
 _KINDS = re.compile(r"[biufc]\d{1,2}|[SU]\d{1,9}|O8?")
@@ -239,9 +241,4 @@ def load_arrays_pickle(path: str | Path) -> Any:
         FileNotFoundError: no such file.
         ValueError: larger than ``LIMIT_BYTES``, or see :func:`loads_arrays`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"motion data file not found: {path}")
-    if (size := path.stat().st_size) > LIMIT_BYTES:
-        raise ValueError(f"{path} holds {size:,} bytes; at most {LIMIT_BYTES:,} are read")
-    return loads_arrays(path.read_bytes(), str(path))
+    return loads_arrays(read_bounded(path, LIMIT_BYTES, "motion data file"), str(path))
