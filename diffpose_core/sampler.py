@@ -84,6 +84,15 @@ def _factor(covariance: Float[Tensor, "*batch D D"]) -> Float[Tensor, "*batch D 
     )
 
 
+def _cholesky(matrix: Float[Tensor, "*batch D D"]) -> Float[Tensor, "*batch D D"]:
+    """Cholesky factor; of matrices that rounding left without one, with some 1e-5 of their largest variance more."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if not failed.any():
+        return factor
+    lift = (failed > 0) * 1e-5 * matrix.diagonal(dim1=-2, dim2=-1).amax(-1)
+    return torch.linalg.cholesky(matrix + torch.diag_embed(lift[..., None].expand(matrix.shape[:-1])))
+
+
 @dataclass(frozen=True)
 class Gain:
     """Generalised least squares of one linearisation, ready for several right-hand sides.
@@ -103,10 +112,10 @@ class Gain:
         s = (h @ covariance) @ h.mT
         # Where the noise is tiny beside the prior's spread float32 would lose it: at least a millionth of the variance.
         diagonal = s.diagonal(dim1=-2, dim2=-1)
-        factor = torch.linalg.cholesky(s + torch.diag_embed((1e-6 * diagonal).clamp_min(1.0)))
+        factor = _cholesky(s + torch.diag_embed((1e-6 * diagonal).clamp_min(1.0)))
         white = torch.linalg.solve_triangular(factor, observation.root_jacobian, upper=False)
         precision = torch.diag(torch.tensor(ROOT_SD_M, device=h.device) ** -2)
-        return cls(observation, factor, white, torch.linalg.cholesky(white.mT @ white + precision))
+        return cls(observation, factor, white, _cholesky(white.mT @ white + precision))
 
     def solve(
         self, residual: Float[Tensor, "P S D n"], root_offset: Float[Tensor, "P S 3 n"]

@@ -11,10 +11,12 @@ figures do not depend on the number of processes. Protocols and options: docs/ev
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import sys
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +51,10 @@ from diffpose_core.evaluation import (
 )
 from diffpose_core.evaluation.figures import draw_all
 from diffpose_core.evaluation.published import POSES
+from diffpose_core.training.state import replace_text
 
+LONGEST_WAIT = timedelta(days=2)
+"""For the slowest process."""
 Scored = list[tuple[tuple[int, int], FrameScores]]
 """Scores of batches, by seed and number."""
 
@@ -75,8 +80,8 @@ class EvaluateConfig:
         hypotheses: drawn for each person.
         best_of: numbers of hypotheses to take the best of; those above --hypotheses are left out.
         split: whose subjects: tune on validation, report on test.
-        frame_list: file of the only frames to score, e.g. an ambiguous subset; the protocol's stride is then not used.
-        max_frames: if above 0, about so many frames, evenly thinned.
+        frame_list: file of the only frames of Human3.6M to score; the protocol's stride is then not used.
+        max_frames: if above 0, at most so many frames, evenly spread.
         seeds: how often everything is done, each time with other draws; the tables then have the spread.
         seed: the first of them.
         device: cpu or cuda.
@@ -105,14 +110,22 @@ class EvaluateConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma < 1:
-            raise ValueError(f"sigma must lie between 0 and 1, got {self.sigma}")
+        if not 1e-4 <= self.sigma < 1:
+            raise ValueError(f"sigma must lie in 0.0001..1, got {self.sigma}")
         if not 0 <= self.noise < 1:
             raise ValueError(f"noise must lie in 0..1, got {self.noise}")
+        if self.noise and self.keypoints != "truth":
+            raise ValueError(
+                f"noise is added to true keypoints only, got {self.noise} and keypoints {self.keypoints!r}"
+            )
+        if self.images is not None and self.keypoints != "detector":
+            raise ValueError(f"images are for keypoints 'detector' only, got {self.keypoints!r}")
+        if self.max_frames < 0:
+            raise ValueError(f"max_frames must not be negative, got {self.max_frames}")
         if self.hypotheses < 2:
             raise ValueError(f"hypotheses must be at least 2, got {self.hypotheses}")
-        if self.seeds < 1 or self.seed < 0:
-            raise ValueError(f"seeds must be at least 1 and seed at least 0, got {self.seeds} and {self.seed}")
+        if self.seeds < 1 or not 0 <= self.seed < 1_000_000:
+            raise ValueError(f"seeds must be at least 1 and seed lie in 0..999999, got {self.seeds} and {self.seed}")
         if not self.sizes or min(self.best_of) < 1:
             raise ValueError(f"best_of must hold numbers of 1..{self.hypotheses}, got {self.best_of}")
 
@@ -125,7 +138,8 @@ class EvaluateConfig:
         """Return the 2D input, and the table's words for it."""
         pattern = self.image_pattern or protocol.image
         if self.keypoints == "truth":
-            return TrueKeypoints(self.sigma, self.noise), "true" + (f", {100 * self.noise:g} %" if self.noise else "")
+            noise = f" with noise of {100 * self.noise:g} %" if self.noise else ""
+            return TrueKeypoints(self.sigma, self.noise), f"true{noise}"
         if self.keypoints == "prepared":
             return PreparedKeypoints(self.sigma), "of the data file"
         if self.keypoints != "detector" and not self.keypoints.endswith(".json"):
@@ -169,6 +183,16 @@ def training_files(prior: PosePrior) -> str:
     return ", ".join(Path(file).name for file in files)
 
 
+def frames_in_words(config: EvaluateConfig, plan: FramePlan) -> str:
+    """Say which frames are scored."""
+    chosen = f"every {PROTOCOLS[config.protocol].stride}th of each recording"
+    if config.frame_list:
+        digest = hashlib.sha256(config.frame_list.read_bytes()).hexdigest()
+        chosen = f"those of {config.frame_list.name}, sha256 {digest[:16]}"
+    thinned = f", of them at most {config.max_frames}" if config.max_frames else ""
+    return f"{chosen}{thinned}: {len(plan):,}"
+
+
 def evaluate(config: EvaluateConfig) -> None:
     """Evaluate; the main process writes.
 
@@ -177,22 +201,17 @@ def evaluate(config: EvaluateConfig) -> None:
         ValueError: a file or an option is unusable.
     """
     torch.set_num_threads(1)  # a sum's bits depend on how many threads share it
-    state = PartialState(cpu=config.device == "cpu")
-    failed, mine = "", Scored()
-    try:
-        data, protocol = open_prepared(config.data, verify=state.is_main_process), PROTOCOLS[config.protocol]
-        only = read_frame_list(config.frame_list) if config.frame_list else None
-        plan = FramePlan.of(data, protocol, config.split, only, config.max_frames)
-        mine, input_2d, prior = share_of_work(config, plan, state)
-    except (FileNotFoundError, ValueError) as error:
-        failed = str(error)  # the others must hear of it, or they wait for this process in vain
-    everyone = gather_object([(failed, mine)])
+    state = PartialState(cpu=config.device == "cpu", timeout=LONGEST_WAIT)
+    data, protocol = open_prepared(config.data, verify=state.is_local_main_process), PROTOCOLS[config.protocol]
+    only = read_frame_list(config.frame_list) if config.frame_list else None
+    plan = FramePlan.of(data, protocol, config.split, only, config.max_frames)
+    config.out.mkdir(parents=True, exist_ok=True)
+    mine, input_2d, prior = share_of_work(config, plan, state)
+    everyone = gather_object(mine)
     state.destroy_process_group()  # left to the interpreter's end, its threads may abort the process
-    if problems := [problem for problem, _ in everyone if problem]:
-        raise ValueError(problems[0])
     if not state.is_main_process:
         return
-    parts = sorted((part for _, each in everyone for part in each), key=lambda part: part[0])
+    parts = sorted(everyone, key=lambda part: part[0])
     by_seed = [[scores for (_, scores) in each] for _, each in itertools.groupby(parts, key=lambda part: part[0][0])]
     summary = summarise([FrameScores.concatenate(each) for each in by_seed], protocol)
     conditions = Conditions(input_2d, config.root, config.intrinsics, f"{POSES} ({training_files(prior)})")
@@ -203,28 +222,31 @@ def evaluate(config: EvaluateConfig) -> None:
         "joints made from others": " ".join(data.description.approximate) or "none",
         "prior": f"sha256 {prior.sha256[:16]}, {conditions.learnt_from}",
         "sampler": ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(config.sampler).items()),
-        "2D input": f"{input_2d}, sigma {config.sigma:g}",
+        "frames": frames_in_words(config, plan),
+        "2D input": input_2d + (f", sigma {config.sigma:g}" if config.keypoints != "detector" else ""),
         "root": config.root,
         "camera": config.intrinsics,
         "hypotheses": f"{config.hypotheses} of each person, {config.seeds} seeds from {config.seed} on",
         "device": f"{config.device}, torch {torch.__version__}",
     }
-    config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "report.md").write_text(markdown(protocol, about, summary, config.sizes, lines))
-    (config.out / "table.tex").write_text(latex_table(protocol.title, HEAD, lines))
+    text = markdown(protocol, about, summary, config.sizes, lines)
+    draw_all(config.out, summary, config.sizes, published)
+    replace_text(config.out / "report.md", text)
+    replace_text(config.out / "table.tex", latex_table(f"{protocol.title}; {about['frames']}", HEAD, lines))
     options = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items() if k != "out"}
     report = {"options": options, "about": about, **dataclasses.asdict(summary)}
-    (config.out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    draw_all(config.out, summary, config.sizes, published)
-    print((config.out / "report.md").read_text())
+    replace_text(config.out / "report.json", json.dumps(report, indent=1) + "\n")
+    print(text)
 
 
 def main() -> None:
     """Parse the command line and evaluate."""
     try:
         evaluate(tyro.cli(EvaluateConfig, description=__doc__))
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"evaluate.py: {error}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"evaluate.py: {error}")  # of several processes the launcher ends the others then
+    except KeyboardInterrupt:
+        sys.exit("evaluate.py: interrupted; nothing was written")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import tyro
 from tqdm import tqdm
@@ -48,13 +49,15 @@ def command(kind: type[Source]) -> Callable[..., None]:
     """Return the command that prepares one kind of data, its options those of the dataclass."""
 
     def prepare(
-        options: Source, out: Annotated[Path, tyro.conf.arg(help="prepared file to write (.safetensors).")]
+        data: Source, out: Annotated[Path, tyro.conf.arg(help="prepared file to write (.safetensors).")]
     ) -> None:
+        if out.suffix != ".safetensors" or out.resolve() == data.source.resolve():
+            raise ValueError(f"out must be another file, called .safetensors, got {out}")
         made_by = shlex.join(["python", "training/prepare.py", *sys.argv[1:]])
-        write_prepared(out, replace(options.describe(), made_by=made_by), tqdm(options.recordings(), unit="recording"))
+        write_prepared(out, replace(data.describe(), made_by=made_by), tqdm(data.recordings(), unit="recording"))
         print(show(out))
 
-    prepare.__annotations__["options"] = Annotated[kind, tyro.conf.OmitArgPrefixes]
+    prepare.__annotations__["data"] = Annotated[kind, tyro.conf.OmitArgPrefixes]
     prepare.__doc__ = (inspect.getdoc(kind) or "").partition("\n")[0]
     return prepare
 
@@ -66,13 +69,20 @@ def main() -> None:
         """Say what a prepared file holds, and verify its checksums."""
         print(show(file))
 
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)  # so that half a file is taken away
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     try:
         tyro.extras.subcommand_cli_from_dict(
             {"show": show_file, **{name: command(kind) for name, kind in SOURCES.items()}},
             description=__doc__,
         )
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"prepare.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("prepare.py: interrupted; nothing was written")
 
 
 if __name__ == "__main__":

@@ -67,8 +67,11 @@ def main() -> None:
         accelerator = make_accelerator(command.settings.train.precision, command.device)
         train(command.settings, command.out, accelerator)
         accelerator.end_training()
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"train.py: {error}")
+    except KeyboardInterrupt:
+        print("train.py: stopped; the same command goes on from the last saved state", file=sys.stderr)
+        sys.exit(130)  # what a shell reports of ctrl-C
 
 
 if __name__ == "__main__":

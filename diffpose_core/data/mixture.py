@@ -85,14 +85,16 @@ class PoseMixture:
         return result
 
     def sample(self, most: int) -> Float[Tensor, "n 17 3"]:
-        """Read about ``most`` poses, of every file its share, evenly spread over its recordings."""
+        """Read at most about ``most`` poses, of every file its share, evenly spread over its recordings."""
         result = []
         for (begin, end), share, file in zip(
             pairwise([0, *self._file_until.tolist()]), self.shares, self.files, strict=True
         ):
             length = self._length[begin:end]
             until = length.cumsum(0)
-            count = torch.arange(0, int(until[-1]), max(1, int(until[-1]) // max(1, round(most * share))))
+            total = int(until[-1])
+            n = min(total, max(1, round(most * share)))
+            count = torch.arange(n) * total // n
             which = torch.searchsorted(until, count, right=True)
             result.append(file.joints[self._first[begin:end][which] + count - (until - length)[which]])
         return torch.cat(result)

@@ -18,16 +18,17 @@ JSON, ``joints`` (names), ``description`` (:class:`Description`), ``recordings``
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
 import re
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, get_type_hints
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ from diffpose_core.skeleton import H36M17
 FORMAT = "diffpose-poses-1"
 AXES = "metres, right-handed world frame with z up; cameras and keypoints: x right, y down, z forward, pixels"
 SPLITS = ("train", "validation", "test")
+LAST_FRAME = 2**31 - 1
 FARTHEST_M = 1e4
 """Beyond this from the world's origin a joint is taken for millimetres or for damage."""
 _COLUMNS: dict[str, tuple[str, str, tuple[int, ...]]] = {
@@ -123,7 +125,13 @@ class Recording:
             raise ValueError(f"{self.name}: split must be one of {SPLITS}, got {self.split!r}")
         if not (math.isfinite(self.frame_rate_hz) and self.frame_rate_hz > 0):
             raise ValueError(f"{self.name}: frame_rate_hz must be positive and finite, got {self.frame_rate_hz}")
+        if self.frames.dtype.kind not in "iu" or (self.frames.size and not self.frames[0] >= -LAST_FRAME):
+            raise ValueError(f"{self.name}: frames must be whole numbers, got {self.frames.dtype} {self.frames[:1]}")
+        if (np.diff(self.frames.astype(np.int64)) <= 0).any() or int(self.frames.max(initial=0)) > LAST_FRAME:
+            raise ValueError(f"{self.name}: frames must rise and be at most {LAST_FRAME}")
         for name, column in self.columns().items():
+            if column.dtype.kind not in "iuf":
+                raise ValueError(f"{self.name}: {name} must be real numbers, got {column.dtype}")
             shape = (len(self.joints), *_COLUMNS[name][2])
             if column.shape != shape:
                 raise ValueError(f"{self.name}: {name} has shape {column.shape}, expected {shape}")
@@ -246,6 +254,8 @@ def write_prepared(path: str | Path, description: Description, recordings: Itera
         ValueError: no poses, or two recordings of one name.
     """
     path = Path(path)
+    rest = iter(recordings)
+    first_one = list(itertools.islice(rest, 1))  # before a folder is made for what cannot be read
     path.parent.mkdir(parents=True, exist_ok=True)
     infos: list[RecordingInfo] = []
     cameras: dict[Camera, int] = {}
@@ -254,7 +264,7 @@ def write_prepared(path: str | Path, description: Description, recordings: Itera
         parts = {name: open(Path(spool) / name, "w+b") for name in _COLUMNS}  # noqa: SIM115 - closed below
         try:
             first, names = 0, set()
-            for recording in recordings:
+            for recording in itertools.chain(first_one, rest):
                 if recording.name in names:
                     raise ValueError(f"two recordings are called {recording.name!r}")
                 names.add(recording.name)
@@ -351,19 +361,36 @@ def open_prepared(path: str | Path, verify: bool = True) -> PreparedPoses:
             raise ValueError(f"{path}: {key} is {meta.get(key)!r}, expected {expected!r}")
     try:
         loaded = {k: json.loads(meta[k]) for k in ("description", "recordings", "cameras", "sha256")}
-        description = Description(
-            **loaded["description"] | {"approximate": tuple(loaded["description"]["approximate"])}
-        )
-        infos = [RecordingInfo(**r) for r in loaded["recordings"]]
+        about = loaded["description"]
+        description = _made(Description, about | {"approximate": tuple(about["approximate"])})
+        infos = [_made(RecordingInfo, r) for r in loaded["recordings"]]
         cameras = [Camera(**c) for c in loaded["cameras"]]
         digests = {str(k): str(v) for k, v in loaded["sha256"].items()}
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: the description is unusable: {error!r}") from error
     _check(path, tensors, infos, cameras, digests)
     found = PreparedPoses(path, description, infos, cameras, sha256=digests, **tensors)
     if verify:
         found.verify()
     return found
+
+
+_FITS: dict[Any, Callable[[Any], bool]] = {
+    str: lambda v: type(v) is str,
+    int: lambda v: type(v) is int,
+    float: lambda v: type(v) in (int, float) and math.isfinite(v),
+    int | None: lambda v: v is None or type(v) is int,
+    tuple[str, ...]: lambda v: type(v) is tuple and all(type(part) is str for part in v),
+}
+
+
+def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """Build a dataclass of a file's values; ``ValueError`` names one of another type."""
+    made = kind(**values)
+    for name, hint in get_type_hints(kind).items():
+        if not _FITS[hint](getattr(made, name)):
+            raise ValueError(f"{name} of a {kind.__name__} is {str(getattr(made, name))[:40]!r}")
+    return made
 
 
 def _check(

@@ -11,6 +11,7 @@ from diffpose_core.evaluation.published import POSES, Published
 from diffpose_core.evaluation.scores import Summary
 
 DPI = 110
+MARKERS = "sD^v<>PXph*d"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
 
 
@@ -21,19 +22,18 @@ def draw_best_of(summary: Summary, sizes: Sequence[int], published: Sequence[Pub
         there = [m for m in sizes if f"{name} best of {m}" in summary.figures]
         axis.plot(there, [summary.figures[f"{name} best of {m}"] for m in there], "o-", color=BLUE, label="diffpose")
         axis.axhline(summary.figures[f"{name} of the mean"], color=BLUE, ls=":", lw=1, label="diffpose, mean pose")
-        rows = sorted((r for r in published if name in r.figures), key=lambda r: (r.hypotheses, r.figures[name]))
-        markers = "sD^v<>PXph*d"
-        for row, marker in zip(rows, markers * len(rows), strict=False):
+        marked = [(row, MARKERS[i % len(MARKERS)]) for i, row in enumerate(published) if name in row.figures]
+        for row, marker in sorted(marked, key=lambda m: (m[0].hypotheses, m[0].figures[name])):
             axis.plot(
                 row.hypotheses, row.figures[name], marker, color=ORANGE if row.learnt_from == POSES else GREY, ms=6,
                 ls="", label=f"{row.method}; {row.input_2d}",
             )  # fmt: skip
         axis.set(xscale="log", xlabel="hypotheses", ylabel=f"{name}, mm", ylim=(0, None))
-        ticks = sorted({*there, *(row.hypotheses for row in rows)})
+        ticks = sorted({*there, *(row.hypotheses for row, _ in marked)})
         axis.set_xticks(ticks, [str(m) for m in ticks])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-        title = "orange: learnt from 3D poses alone" if rows else None
+        title = "orange: learnt from 3D poses alone" if any(r.learnt_from == POSES for r, _ in marked) else None
         axis.legend(
             title=title, title_fontsize=7, fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
         )
@@ -56,7 +56,7 @@ def draw_calibration(summary: Summary) -> Figure:
 
 def draw_bars(groups: Mapping[str, tuple[float, float]]) -> Figure:
     """Errors (mm) of the mean pose and of the best hypothesis, by joint or action."""
-    figure = Figure(figsize=(1.8 + 0.5 * len(groups), 4.2), layout="constrained")
+    figure = Figure(figsize=(max(4.5, 1.8 + 0.5 * len(groups)), 4.2), layout="constrained")
     axis = figure.subplots()
     at = range(len(groups))
     for shift, label, color in ((-0.2, "mean pose", BLUE), (0.2, "best hypothesis", ORANGE)):

@@ -74,12 +74,14 @@ class FramePlan:
             protocol: which recordings and which of their frames.
             split: whose subjects.
             only: if given, no others than these frames; the protocol's stride is then not applied.
-            max_frames: if above 0, about so many, evenly thinned.
+            max_frames: if above 0, at most so many, evenly spread.
 
         Raises:
-            ValueError: no frame is left, ``only`` names a recording or frame that is not there, or a recording has no
-                camera where the protocol needs one.
+            ValueError: no frame is left, a list is needed and not given, ``only`` names a recording or frame that is
+                not there, or a recording has no camera where the protocol needs one.
         """
+        if protocol.listed and only is None:
+            raise ValueError(f"frame_list must be given: {protocol.title} are those of a list")
         recordings = [r for r in data.of_split(split) if protocol.takes(r.name) and (only is None or r.name in only)]
         if only is not None and (unknown := sorted(set(only) - {r.name for r in recordings})):
             raise ValueError(f"{data.path}: split {split!r} has no recording {unknown[0]!r} ({len(unknown)} such)")
@@ -87,7 +89,7 @@ class FramePlan:
             raise ValueError(
                 f"{data.path}: recording {blind[0]!r} has no camera ({len(blind)} such); the protocol needs them"
             )
-        by_camera: dict[int | None, list[Tensor]] = {}
+        poses, cameras = list[Tensor](), list[int | None]()
         for recording in recordings:
             frames = data.frames[recording.first : recording.first + recording.length]
             if only is None and protocol.views == "synthetic":
@@ -101,17 +103,19 @@ class FramePlan:
                         f"{data.path}: {recording.name!r} lacks {len(only[recording.name]) - int(taken.sum())} of the "
                         f"{len(only[recording.name])} frames asked for"
                     )
+            poses.append(recording.first + taken.nonzero()[:, 0])
             camera = recording.camera if protocol.views == "recorded" else None
-            by_camera.setdefault(camera, []).append(recording.first + taken.nonzero()[:, 0])
-        total = sum(len(p) for parts in by_camera.values() for p in parts)
-        if total == 0:
+            cameras += [camera] * len(poses[-1])
+        if not cameras:
             raise ValueError(f"{data.path}: the protocol takes no frame of split {split!r}")
-        every = max(1, round(total / max_frames)) if max_frames > 0 else 1
-        batches = [
-            (camera, poses)
-            for camera, parts in by_camera.items()
-            for poses in torch.cat(parts)[::every].contiguous().split(BATCH)
-        ]  # fmt: skip
+        chosen = torch.cat(poses)
+        if 0 < max_frames < len(chosen):
+            spread = ((torch.arange(max_frames) + 0.5) * len(chosen) / max_frames).long()
+            chosen, cameras = chosen[spread], [cameras[i] for i in spread.tolist()]
+        batches = []
+        for camera in dict.fromkeys(cameras):
+            mine = chosen[torch.tensor([c == camera for c in cameras])]
+            batches += [(camera, part) for part in mine.split(BATCH)]
         return cls(data, recordings, batches)
 
     def read(self, number: int, generator: torch.Generator) -> Batch:

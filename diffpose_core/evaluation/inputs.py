@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,6 +18,7 @@ LIMIT_BYTES = 1 << 31
 """Largest file of keypoints that is read."""
 FARTHEST_BOXES = 0.5
 """A person detected farther from the true one than so many of its boxes, in the mean over limbs, is somebody else."""
+FARTHEST_PX = 1e6
 _LIMBS = [
     (COCO17.index(f"{side}_{joint.lower()}"), H36M17.index(side[0].upper() + joint))
     for side in ("left", "right")
@@ -79,8 +78,11 @@ class PreparedKeypoints:
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Heatmaps:
         """Take them; ``ValueError`` where the file holds none for a recording."""
-        if batch.keypoints is None or batch.confidence is None or batch.keypoints.isnan().any():
+        if batch.keypoints is None or batch.confidence is None:
             raise ValueError(f"recording {batch.recordings[0].name!r} was prepared without 2D keypoints")
+        if (without := batch.keypoints.isnan().flatten(1).any(-1)).any():
+            name = batch.recordings[int(without.int().argmax())].name
+            raise ValueError(f"recording {name!r} was prepared without 2D keypoints")
         return _heatmaps(batch.keypoints, batch.confidence, self.sigma, H36M17)
 
 
@@ -109,7 +111,7 @@ def image_path(pattern: str, batch: Batch, person: int) -> str:
     frame = int(batch.frames[person])
     try:
         return pattern.format(*parts, frame=frame, number=frame + 1)
-    except (IndexError, KeyError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"image pattern {pattern!r} does not fit {batch.recordings[person].name!r}: {error}"
         ) from error
@@ -121,6 +123,7 @@ class CocoKeypoints:
     The file is JSON: either an object with ``images`` (``id``, ``file_name``) and ``annotations`` (``image_id``,
     ``keypoints``), or a list of results whose ``image_id`` is a file name. ``keypoints`` are 17 times x, y (px) and a
     confidence of 0 to 1; or, in a file of which all are 0, 1 or 2 and some are 2, COCO's flags: 1 counts as one half.
+    A list has no row for an image in which nobody was found.
 
     Args:
         path: the file.
@@ -134,24 +137,30 @@ class CocoKeypoints:
 
     def __init__(self, path: Path, pattern: str, sigma: float) -> None:
         self.path, self.pattern, self.sigma = path, pattern, sigma
-        self.persons = _read_coco(path)
+        self.persons, self.names_all_images = _read_coco(path)
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Heatmaps:
-        """Find each person among those of its image; ``ValueError`` if the file does not know the image."""
+        """Find each person among those of its image.
+
+        Raises:
+            ValueError: the file's ``images`` lack one, or a list has none of the batch's.
+        """
         truth = batch.camera.project(batch.joints)
         keypoints, confidence = torch.zeros(len(batch), 17, 2), torch.zeros(len(batch), 17)
-        for person in range(len(batch)):
-            name = image_path(self.pattern, batch, person)
-            if name not in self.persons:
-                raise ValueError(f"{self.path}: no image is called {name!r}")
-            there = self.persons[name]
+        names = [image_path(self.pattern, batch, person) for person in range(len(batch))]
+        unknown = [name for name in names if name not in self.persons]
+        if unknown and (self.names_all_images or len(unknown) == len(names)):
+            raise ValueError(f"{self.path}: no image is called {unknown[0]!r}")
+        for person, name in enumerate(names):
+            there = self.persons.get(name, torch.zeros(0, 17, 3))
             found = nearest_person(there[..., :2], there[..., 2], truth[person])
             if found is not None:
                 keypoints[person], confidence[person] = there[found, :, :2], there[found, :, 2]
         return _heatmaps(keypoints, confidence, self.sigma, COCO17)
 
 
-def _read_coco(path: Path) -> dict[str, Float[Tensor, "K 17 3"]]:
+def _read_coco(path: Path) -> tuple[dict[str, Float[Tensor, "K 17 3"]], bool]:
+    """Return people by image, and whether images without people are named too."""
     if not path.is_file():
         raise FileNotFoundError(f"keypoint file not found: {path}")
     if (size := path.stat().st_size) > LIMIT_BYTES:
@@ -162,13 +171,19 @@ def _read_coco(path: Path) -> dict[str, Float[Tensor, "K 17 3"]]:
         raise ValueError(f"{path} is not JSON: {error}") from error
     labels = isinstance(content, dict)
     try:
-        names: Mapping[Any, str] = {i["id"]: i["file_name"] for i in content["images"]} if labels else {}
+        names = {i["id"]: i["file_name"] for i in content["images"]} if labels else {}
+        if labels and len(names) < len(content["images"]):
+            raise ValueError("two of the images have one id")
+        if wrong := [name for name in names.values() if not isinstance(name, str)]:
+            raise ValueError(f"file_name must be text, got {wrong[0]!r}")
         people: dict[str, list[list[float]]] = {name: [] for name in names.values()}
         for number, person in enumerate(content["annotations"] if labels else content):
-            name = names[person["image_id"]] if labels else person["image_id"]
-            if not isinstance(name, str):
-                raise ValueError(f"result {number} has image_id {name!r}; without 'images' it must be a file name")
-            people.setdefault(name, []).append(_checked(person["keypoints"], number))
+            image = person["image_id"]
+            if labels and image not in names:
+                raise ValueError(f"annotation {number} has image_id {image!r}, which no image has")
+            if not labels and not isinstance(image, str):
+                raise ValueError(f"result {number} has image_id {image!r}; without 'images' it must be a file name")
+            people.setdefault(names.get(image, image), []).append(_checked(person["keypoints"], number))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a COCO-style file of keypoints: {error!r}") from error
     except ValueError as error:
@@ -178,12 +193,14 @@ def _read_coco(path: Path) -> dict[str, Float[Tensor, "K 17 3"]]:
     if not flags and bool((every > 1).any()):
         raise ValueError(f"{path}: confidences must lie in 0..1 or be COCO's flags 0, 1, 2, got {float(every.max())}")
     scale = torch.tensor([1.0, 1.0, 0.5 if flags else 1.0])
-    return {name: torch.tensor(each).reshape(-1, 17, 3) * scale for name, each in people.items()}
+    return {name: torch.tensor(each).reshape(len(each), 17, 3) * scale for name, each in people.items()}, labels
 
 
-def _checked(values: list[float], number: int) -> list[float]:
-    if len(values) != 51 or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values):
-        raise ValueError(f"person {number} must have 51 finite keypoint values, got {len(values)}")
+def _checked(values: object, number: int) -> list[float]:
+    if not isinstance(values, list) or len(values) != 51 or not all(isinstance(v, (int, float)) for v in values):
+        raise ValueError(f"keypoints of person {number} must be 51 numbers, got {str(values)[:40]}")
+    if worst := [v for v in values if not abs(v) <= FARTHEST_PX]:
+        raise ValueError(f"keypoints of person {number} hold {str(worst[0])[:20]}, beyond {FARTHEST_PX:g} px")
     if min(values[2::3]) < 0:
         raise ValueError(f"person {number} has a confidence below 0: {min(values[2::3])}")
     return [float(v) for v in values]

@@ -31,6 +31,7 @@ class Protocol:
         by_action: whether figures are means over actions of the means over frames, else over frames.
         views: ``recorded`` cameras, or ``synthetic`` ones for motion without any.
         table: whose published rows are shown beside ours.
+        listed: whether only frames of a list are scored, which must then be given.
         image: where a frame's image lies below the folder of images
             (:func:`diffpose_core.evaluation.inputs.image_path`); empty where the data set is published as videos.
 
@@ -48,6 +49,7 @@ class Protocol:
     by_action: bool = False
     views: str = "recorded"
     table: str = ""
+    listed: bool = False
     image: str = ""
 
     def __post_init__(self) -> None:
@@ -93,7 +95,7 @@ PROTOCOLS: dict[str, Protocol] = {
         defined_in="SPIN (1909.12828)", table="",
     ),
     "h36ma": replace(
-        _LIFTING, title="Human3.6M, ambiguous frames", stride=1, by_action=False, table="h36ma",
+        _LIFTING, title="Human3.6M, ambiguous frames", stride=1, by_action=False, table="h36ma", listed=True,
         defined_in="Wehrbein et al. (2107.13788); give their frames with --frame-list",
     ),
     "3dhp": _MPI,

@@ -20,10 +20,10 @@ class Published:
         figures: MPJPE, PA-MPJPE, CPS in mm; PCK, AUC from 0 to 1.
         quoted: names of the figures that were read in later publications only.
         input_2d: where keypoints came from.
-        root: ``known``, ``unknown``, or ``-`` where poses are relative to it.
-        intrinsics: ``known``, ``unknown``, or ``-`` where no camera is used.
+        root: ``known``, ``unknown``, ``-`` where poses are relative to it, ``?`` if not found out.
+        intrinsics: ``known``, ``unknown``, ``-`` where no camera is used, ``?`` if not found out.
         learnt_from: what it was trained on.
-        source: arXiv number or repository.
+        source: arXiv number or repository, and how it scores where that is not as the table's first protocol does.
     """
 
     method: str
@@ -59,25 +59,31 @@ def _zedo(
     return Published(method, hypotheses, figures, quoted, input_2d, "unknown", "known", POSES, source)
 
 
+_CGNF = "2210.11179, README of sinzlab/cGNF; mean over frames"
+_BY_SEQUENCE = "{}; mean over the six sequences, number of hypotheses not found out"
 _ZEDO_README = "2307.03833, README of ipl-uw/ZeDO-Release"
 PUBLISHED: dict[str, tuple[Published, ...]] = {
     "h36m": (
         _zedo(
-            50, {"MPJPE": 51.4, "PA-MPJPE": 42.1}, ("PA-MPJPE",), "2307.03833, abstract", input_2d="true or hourglass"
+            50, {"MPJPE": 51.4, "PA-MPJPE": 42.1}, ("PA-MPJPE",), "2307.03833, abstract; every 640th frame",
+            input_2d="true or hourglass",
         ),
         Published(
-            "GFPose", 200, {"MPJPE": 35.6, "PA-MPJPE": 30.5}, _ALL, _HOURGLASS, "known", "known", _PAIRS, "2212.08641"
+            "GFPose", 200, {"MPJPE": 35.6, "PA-MPJPE": 30.5}, _ALL, _HOURGLASS, "known", "known", _PAIRS,
+            "2212.08641; every 640th frame",
         ),
-        Published("GFPose", 200, {"MPJPE": 16.9}, _ALL, "true", "known", "known", _PAIRS, "2212.08641"),
+        Published(
+            "GFPose", 200, {"MPJPE": 16.9}, _ALL, "true", "known", "known", _PAIRS, "2212.08641; every 640th frame"
+        ),
         _lifter("Wehrbein et al.", 200, {"MPJPE": 44.3, "PA-MPJPE": 32.4}, "2107.13788"),
         _lifter("DiffPose (Holmquist & Wandt)", 200, {"MPJPE": 43.3, "PA-MPJPE": 32.0}, "2211.16487"),
         _lifter(
             "DiffPose, released weights, mean of 5", 200, {"PA-MPJPE": 30.8}, "README of bastianwandt/DiffPose", ()
         ),
-        _lifter("Li & Lee", 5, {"MPJPE": 52.7, "PA-MPJPE": 42.6}, "1904.05547", input_2d="hourglass"),
+        _lifter("Li & Lee", 5, {"MPJPE": 52.7, "PA-MPJPE": 42.6}, "1904.05547; every frame", input_2d="hourglass"),
         _lifter("Sharma et al.", 200, {"MPJPE": 46.8}, "1904.01324", input_2d=_HOURGLASS),
-        _lifter("cGNF", 200, {"MPJPE": 53.0}, "2210.11179, README of sinzlab/cGNF", (), "HRNet"),
-        _lifter("cGNF xlarge", 200, {"MPJPE": 48.5}, "2210.11179, README of sinzlab/cGNF", (), "HRNet"),
+        _lifter("cGNF", 200, {"MPJPE": 53.0}, _CGNF, (), "HRNet"),
+        _lifter("cGNF xlarge", 200, {"MPJPE": 48.5}, _CGNF, (), "HRNet"),
         _lifter("FMPose", 200, {"MPJPE": 41.7, "PA-MPJPE": 30.6}, "2601.16763"),
     ),
     "h36ma": (
@@ -100,13 +106,16 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
         _lifter("FMPose", 200, {"MPJPE": 60.0, "PA-MPJPE": 47.5, "PCK": 0.960, "CPS": 187.6}, "2601.16763"),
     ),
     "3dhp": (
-        _zedo(50, {"MPJPE": 55.2, "AUC": 0.656}, _ALL, "2307.03833, PCK and AUC of 17 joints"),
-        Published("GFPose", 200, {"PCK": 0.869}, _ALL, "not found", "known", "known", _PAIRS, "2212.08641"),
-        _lifter("Wehrbein et al.", 200, {"PCK": 0.843}, "2107.13788"),
-        _lifter("DiffPose (Holmquist & Wandt)", 200, {"PCK": 0.846}, "2211.16487"),
+        _zedo(
+            50, {"MPJPE": 55.2, "AUC": 0.656}, _ALL,
+            "2307.03833; AUC of 17 joints and of the hypothesis of least MPJPE, mean over activities",
+        ),
+        Published("GFPose", 200, {"PCK": 0.869}, _ALL, "?", "?", "?", _PAIRS, "2212.08641"),
+        _lifter("Wehrbein et al.", 200, {"PCK": 0.843}, _BY_SEQUENCE.format("2107.13788")),
+        _lifter("DiffPose (Holmquist & Wandt)", 200, {"PCK": 0.846}, _BY_SEQUENCE.format("2211.16487")),
         Published(
             "D3DP, P-Best", 20, {"MPJPE": 29.6, "PCK": 0.979, "AUC": 0.783}, (), "true", "-", "-", _PAIRS,
-            "2303.11579, result files of paTRICK-swk/D3DP, metric annotation",
+            "2303.11579, result files of paTRICK-swk/D3DP; best of a batch of clips, mean over the six sequences",
         ),
     ),
     "3dpw-17": (
@@ -117,7 +126,8 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     "3dpw-14": (
         _zedo(1, {"MPJPE": 76.6, "PA-MPJPE": 43.1}, (), _ZEDO_README),
         Published(
-            "ProHMR", 100, {"MPJPE": 81.5, "PA-MPJPE": 48.2}, _ALL, "image", "-", "-", "image-3D pairs", "2108.11944"
+            "ProHMR", 100, {"MPJPE": 81.5, "PA-MPJPE": 48.2}, _ALL, "image", "-", "-", "image-3D pairs",
+            "2108.11944; 14 joints of another regressor"
         ),
     ),
 }  # fmt: skip

@@ -119,9 +119,9 @@ def markdown(
         "\n".join(f"- {key}: {value}" for key, value in about.items()),
         markdown_table(HEAD, lines),
         "Ours: hypotheses have equal weights; best of m is the expected best of m drawn from them; ± is the standard "
-        "deviation between seeds, where there are several. Others differ in "
-        "what they were told: compare rows only where 2D input, root and camera agree. (q): quoted from a later "
-        "publication, not read in its authors' own.",
+        "deviation between seeds, where there are several. Others differ in what they were told and how they are "
+        "scored: compare rows only where 2D input, root and camera agree, and see the last column. (q): quoted from a "
+        "later publication, not read in its authors' own.",
         f"Energy score {summary.figures['energy score']:.1f} mm; ECE {summary.figures['ECE']:.3f}; "
         f"{', '.join(calibration)}.",
         "![Error against the number of hypotheses](best_of.png)",
@@ -131,7 +131,7 @@ def markdown(
         "![Error by action](actions.png)",
         "## By subject",
         _by(summary.by_subject, "subject", sizes),
-        "## By joint",
+        "## By joint\n\nMeans over frames, as are ECE and the curve.",
         markdown_table(("joint", "mean pose, mm", "best hypothesis, mm"), joints),
         "![Error by joint](joints.png)",
     ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffpose_core.data import PoseMixture, augment
 from diffpose_core.data.prepared import open_prepared
 from diffpose_core.prior import Denoiser
-from diffpose_core.training.settings import MixtureConfig, Settings
+from diffpose_core.training.settings import CLIPS_OF_HELD_OUT_PEOPLE, MixtureConfig, Settings
 
 NAMES = 500
 """Characters of subjects' names that are shown."""
@@ -31,7 +31,8 @@ def open_data(config: MixtureConfig, verify: bool = True) -> tuple[PoseMixture, 
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is unusable or holds no training poses, none holds validation poses, or a subject is in both.
+        ValueError: a file is unusable or holds no training poses, none holds validation poses, a subject is in both,
+            or no file holds an excluded recording.
     """
     if not config.data:
         raise ValueError("data must name at least one prepared file (training/prepare.py makes them)")
@@ -42,6 +43,9 @@ def open_data(config: MixtureConfig, verify: bool = True) -> tuple[PoseMixture, 
         if shared:
             raise ValueError(f"{file.path}: subjects {shared} are in split 'train' and in split 'validation'")
     training = PoseMixture(files, "train", config.weights, config.subject_temper, config.exclude_recordings)
+    known = {*CLIPS_OF_HELD_OUT_PEOPLE, *(r.name for file in files for r in file.recordings)}
+    if unknown := [name for name in config.exclude_recordings if name not in known]:
+        raise ValueError(f"exclude_recordings names {unknown}, which no file holds: {', '.join(map(str, config.data))}")
     held = [
         (f, s) for f, s in zip(files, training.shares, strict=True) if any(r.length for r in f.of_split("validation"))
     ]

@@ -22,7 +22,7 @@ from diffpose_core.prior import save_checkpoint
 from diffpose_core.prior.calibrate import posterior_covariances
 from diffpose_core.training.data import describe, open_data
 from diffpose_core.training.report import Board, open_log
-from diffpose_core.training.run import begin_run, check_run, data_note, model_card, portable
+from diffpose_core.training.run import begin_run, check_run, data_note, digest, lock_run, model_card, portable
 from diffpose_core.training.settings import Settings, TrainConfig
 from diffpose_core.training.state import Log, load_state, replace_text, save_state
 from diffpose_core.training.trainer import VALIDATION_SIGMAS, HeldOut, Trainer, learning_rate
@@ -69,21 +69,25 @@ def train(settings: Settings, out: Path, accelerator: Accelerator) -> None:
 
     Raises:
         FileNotFoundError: no data file.
-        ValueError: unusable data, ``out`` holds another run or not every process sees it, or the loss is not finite.
+        OSError: ``out`` cannot be written.
+        ValueError: unusable data, ``out`` holds another run, one that is going on or not every process sees it, or the
+            loss is not finite.
     """
     config, main = settings.train, accelerator.is_main_process
     training, validation = open_data(settings.mixture, verify=accelerator.is_local_main_process)
+    lock = lock_run(out) if main else None
+    accelerator.wait_for_everyone()
     check_run(out, settings, training.files)
     trainer = Trainer(settings, training, accelerator)
     state_path, step, log = out / "state.safetensors", 0, Log()
+    run_digest = digest(settings, training.files)
     if state_path.exists():
-        step, log = load_state(state_path, trainer.modules, trainer.optimizer)
+        step, log = load_state(state_path, trainer.modules, trainer.optimizer, run_digest)
     steps = accelerator.gather(torch.tensor([step], device=accelerator.device))
     if len(steps.unique()) > 1:
         raise ValueError(f"the processes see different states in {out}, of steps {steps.tolist()}: it must be shared")
     held_out = board = None
     if main:
-        out.mkdir(parents=True, exist_ok=True)
         open_log(out / "train.log")
         begin_run(out, settings, training.files, str(accelerator.device), accelerator.num_processes, step)
         say(f"resumed at step {step}" if step else describe(training, validation, settings))
@@ -111,13 +115,15 @@ def train(settings: Settings, out: Path, accelerator: Accelerator) -> None:
             poses_per_s = (step - first) * config.batch / (time.monotonic() - started)
             report(log, config, poses_per_s)
             board.add(log[-1], learning_rate(step - 1, config), poses_per_s, trainer.ema)
-            save_state(state_path, trainer.modules, trainer.optimizer, step, log)
+            save_state(state_path, trainer.modules, trainer.optimizer, step, log, run_digest)
             replace_text(out / "log.json", json.dumps(log, indent=1) + "\n")
     if board:
         board.close()
         if step < config.steps:
             say(f"stopped at step {step}: no lower held-out loss in {config.patience} validations")
         export(trainer, validation, out, log)
+    if lock:
+        lock.close()
 
 
 def report(log: Log, config: TrainConfig, poses_per_s: float) -> None:

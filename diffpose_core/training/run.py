@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import platform
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -69,11 +70,55 @@ def portable(settings: Settings) -> dict[str, Any]:
     return values
 
 
+def digest(settings: Settings, files: Sequence[PreparedPoses]) -> str:
+    """Return the sha256 of settings and data: a state goes on under no others."""
+    text = json.dumps([portable(settings), [f.sha256 for f in files]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def lock_run(out: Path) -> TextIO:
+    """Make the folder and lock it until the file returned is closed, or its process ends in whatever way.
+
+    Raises:
+        ValueError: another process trains in it.
+        OSError: it cannot be made.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    file = (out / "lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise ValueError(f"{out}: another process trains there; wait for it, or choose another --out") from error
+    return file
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Read ``run.json``.
+
+    Raises:
+        ValueError: it is damaged; the message names the field.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    for name in ("data", "starts"):
+        items = found.get(name) if isinstance(found, dict) else None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise ValueError(f"{path}: {name} must be a list of tables, got {items!r}")
+    for i, item in enumerate(found["data"]):
+        if not isinstance(item.get("sha256"), dict):
+            raise ValueError(f"{path}: data[{i}].sha256 must be a table, got {item.get('sha256')!r}")
+    return found
+
+
 def check_run(out: Path, settings: Settings, files: Sequence[PreparedPoses]) -> None:
     """Compare with the run that ``out`` may hold already.
 
     Raises:
-        ValueError: it has other settings or other data.
+        FileNotFoundError: its ``config.yaml`` is missing.
+        ValueError: it has other settings or other data, or is damaged.
     """
     if not (out / "run.json").exists():
         return
@@ -85,7 +130,9 @@ def check_run(out: Path, settings: Settings, files: Sequence[PreparedPoses]) -> 
                     f"{out} holds a run with other settings: {name} is {before[section][name]}, not {value}; "
                     "choose another --out or the same settings"
                 )
-    recorded = json.loads((out / "run.json").read_text(encoding="utf-8"))["data"]
+    recorded = read_run(out / "run.json")["data"]
+    if len(recorded) != len(files):
+        raise ValueError(f"{out / 'run.json'}: data holds {len(recorded)} files, config.yaml names {len(files)}")
     for old, new in zip(recorded, data_record(files), strict=True):
         if old["sha256"] != new["sha256"]:
             raise ValueError(f"{out} holds a run with other data: the checksums of {new['file']} differ")
@@ -96,7 +143,7 @@ def begin_run(
 ) -> None:
     """Write ``config.yaml`` and ``run.json``; a run that goes on adds a start to the latter."""
     path = out / "run.json"
-    starts = json.loads(path.read_text(encoding="utf-8"))["starts"] if path.exists() else []
+    starts = read_run(path)["starts"] if path.exists() else []
     starts.append(
         {
             "command": shlex.join(["python", *sys.argv]),

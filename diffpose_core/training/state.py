@@ -22,9 +22,12 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def save_state(
-    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, step: int, log: Log
+    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, step: int, log: Log, digest: str
 ) -> None:
-    """Write modules, optimiser, step and log. Draws need no state: they follow from seed, step and shard."""
+    """Write modules, optimiser, step and log, with the digest of settings and data.
+
+    Draws need no state: they follow from seed, step and shard.
+    """
     tensors = {f"{name}.{k}": v for name, module in modules.items() for k, v in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
@@ -32,21 +35,25 @@ def save_state(
     save_file(
         {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
         temporary,
-        {"step": str(step), "log": json.dumps(log)},
+        {"step": str(step), "log": json.dumps(log), "digest": digest},
     )
     os.replace(temporary, path)
 
 
-def load_state(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> tuple[int, Log]:
+def load_state(
+    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, digest: str
+) -> tuple[int, Log]:
     """Restore what :func:`save_state` wrote; return the step and the log so far.
 
     Raises:
-        ValueError: the file is damaged or of another network.
+        ValueError: the file is damaged, or of other settings or data.
     """
     try:
         with safe_open(path, "pt") as file:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - not a dict
-            meta = file.metadata()
+            meta = file.metadata() or {}
+        if meta.get("digest") != digest:
+            raise ValueError("it belongs to a run with other settings or other data; choose another --out")
         for name, module in modules.items():
             module.load_state_dict(_part(tensors, f"{name}."))
         state: dict[int, dict[str, Tensor]] = {}

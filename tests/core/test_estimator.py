@@ -6,7 +6,7 @@ from diffpose_core.baselines import GaussianPrior
 from diffpose_core.likelihood import HeatmapLikelihood, KnownJoints
 from diffpose_core.metrics import mpjpe, root_relative
 from diffpose_core.observation import INFERRED, MISSING, OBSERVED, ObservationModel
-from diffpose_core.sampler import PRECISIONS, ROOT_MEAN_M, ROOT_SD_M, run
+from diffpose_core.sampler import PRECISIONS, ROOT_MEAN_M, ROOT_SD_M, _cholesky, run
 
 CAMERA = Camera.from_field_of_view(1280, 720, 60.0)
 
@@ -242,3 +242,11 @@ def test_gpu_gives_the_cpu_result_within_tolerance(prior, people):
         for d in ("cpu", "cuda")
     ]
     torch.testing.assert_close(posts[0].mean, posts[1].mean.cpu(), atol=0.05, rtol=0)
+
+
+def test_matrices_that_rounding_left_indefinite_are_factored_and_the_others_stay_as_they_are() -> None:
+    sound = torch.tensor([[4.0, 1.0], [1.0, 3.0]])
+    broken = torch.tensor([[1.0, 1.0], [1.0, 1.0 - 1e-6]])
+    factor = _cholesky(torch.stack([sound, broken]))
+    assert torch.equal(factor[0], torch.linalg.cholesky(sound))
+    torch.testing.assert_close(factor[1] @ factor[1].mT, broken, atol=2e-5, rtol=0)

@@ -44,7 +44,7 @@ ABOUT = Description("invented", "free", "nobody")
 def person(frames: int, seed: int = 0) -> np.ndarray:
     """Somebody about the world's origin, 1.7 m tall."""
     prior = PosePrior.from_pretrained()
-    pose = prior.sample(frames, torch.Generator().manual_seed(seed), steps=8).double().numpy()
+    pose = prior.sample(max(frames, 1), torch.Generator().manual_seed(seed), steps=8)[:frames].double().numpy()
     return np.stack([pose[..., 0], pose[..., 2], 0.9 - pose[..., 1]], -1)
 
 
@@ -197,7 +197,16 @@ def test_a_plan_takes_the_protocols_frames(tmp_path: Path) -> None:
     assert taken(FramePlan.of(data, protocol, "validation")) == {"S11/Eating/1": [0]}
     only = {"S9/Eating/1": {3, 69}, "S11/Greeting/1": {2}}
     assert taken(FramePlan.of(data, protocol, only=only)) == {"S9/Eating/1": [3, 69], "S11/Greeting/1": [2]}
-    assert len(FramePlan.of(data, replace(protocol, stride=1), max_frames=20)) == 22
+    spread = taken(FramePlan.of(data, replace(protocol, stride=1), max_frames=4))
+    assert spread == {"S9/Eating/1": [13, 39, 66], "S11/Greeting/1": [38]}
+    assert len(FramePlan.of(data, replace(protocol, stride=1), max_frames=105)) == 105
+    assert len(FramePlan.of(data, replace(protocol, stride=1), max_frames=1000)) == 106
+    without = prepared(
+        tmp_path / "other", recording("S9/Eating/1", 3), recording("S9/Eating/2", 0, view=view(0, OTHER))
+    )
+    assert len(FramePlan.of(without, ALL).batches) == 1
+    with pytest.raises(ValueError, match="frame_list must be given: all are those of a list"):
+        FramePlan.of(data, replace(ALL, listed=True))
     for asked, words in (
         ({"S9/Eating/1": {70}}, "'S9/Eating/1' lacks 1 of the 1 frames asked for"),
         ({"S9/Sleeping/1": {1}}, "has no recording 'S9/Sleeping/1'"),
@@ -319,8 +328,16 @@ def test_coco_files_of_both_kinds_are_read(tmp_path: Path) -> None:
         assert heat.visibility[:3, 0].tolist() == pytest.approx(confidence)
         wanted = torch.stack([as_coco(p) for p in pixels[:3]])
         np.testing.assert_allclose(heat.means[:3, :, 0].numpy(), wanted.numpy(), atol=1e-3)
+    (tmp_path / "results.json").write_text(json.dumps(results[2:]))
+    heat = CocoKeypoints(tmp_path / "results.json", pattern, 0.02)(batch, torch.Generator())
+    assert heat.seen.all(-1).tolist() == [False, True, True, False]
+    (tmp_path / "results.json").write_text(json.dumps([results[0] | {"image_id": "elsewhere.jpg"}]))
+    with pytest.raises(ValueError, match=r"no image is called 'S9/Eating\.54138969/000000\.jpg'"):
+        CocoKeypoints(tmp_path / "results.json", pattern, 0.02)(batch, torch.Generator())
     with pytest.raises(ValueError, match=r"no image is called 'S9/000000\.jpg'"):
         CocoKeypoints(tmp_path / "labels.json", "{0}/{frame:06d}.jpg", 0.02)(batch, torch.Generator())
+    with pytest.raises(ValueError, match=r"image pattern '\{frame\.foo\}' does not fit"):
+        CocoKeypoints(tmp_path / "labels.json", "{frame.foo}", 0.02)(batch, torch.Generator())
     with pytest.raises(ValueError, match=r"image pattern '\{3\}' does not fit 'S9/Eating/54138969'"):
         CocoKeypoints(tmp_path / "labels.json", "{3}", 0.02)(batch, torch.Generator())
 
@@ -331,10 +348,15 @@ def test_coco_files_of_both_kinds_are_read(tmp_path: Path) -> None:
         ("[", "is not JSON"),
         ('{"images": []}', "not a COCO-style file of keypoints: KeyError"),
         ('[{"image_id": 7, "keypoints": []}]', "result 0 has image_id 7; without 'images' it must be a file name"),
-        ('[{"image_id": "a", "keypoints": [1, 2, 1]}]', "person 0 must have 51 finite keypoint values, got 3"),
+        ('[{"image_id": "a", "keypoints": [1, 2, 1]}]', r"keypoints of person 0 must be 51 numbers, got \[1, 2, 1\]"),
+        (json.dumps([{"image_id": "a", "keypoints": "1" * 51}]), "keypoints of person 0 must be 51 numbers, got 1111"),
+        (json.dumps([{"image_id": "a", "keypoints": [10**400, 2, 1] * 17}]), "person 0 hold 1000000.*, beyond 1e"),
+        ('{"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}], "annotations": []}', "have one id"),
+        ('{"images": [{"id": 1, "file_name": 5}], "annotations": []}', "file_name must be text, got 5"),
+        ('{"images": [], "annotations": [{"image_id": 7}]}', "annotation 0 has image_id 7, which no image has"),
         (json.dumps([{"image_id": "a", "keypoints": [1, 2, -0.5] * 17}]), "person 0 has a confidence below 0: -0.5"),
         (json.dumps([{"image_id": "a", "keypoints": [1, 2, 1.5] * 17}]), r"confidences must lie in 0\.\.1 or be COCO"),
-        (json.dumps([{"image_id": "a", "keypoints": [1, float("nan"), 1] * 17}]), "51 finite keypoint values"),
+        (json.dumps([{"image_id": "a", "keypoints": [1, float("nan"), 1] * 17}]), "person 0 hold nan"),
         ("[" * 100_000, "is not JSON"),
     ],
 )

@@ -26,7 +26,7 @@ from h36m_files import (
 
 from diffpose_core import H36M17
 from diffpose_core.data.prepared import Recording, open_prepared
-from diffpose_core.data.readers.h36m import H36M, NO_VIDEO, S9_DRIFT, STRIDES
+from diffpose_core.data.readers.h36m import H36M, NO_VIDEO, S9_DRIFT
 
 SCRIPT = Path(__file__).parents[2] / "training" / "prepare.py"
 TOLERANCE_M = 1e-4
@@ -204,4 +204,3 @@ def test_drifted_recordings_are_prefixes_of_names() -> None:
     names = [f"S9/{sequence}/{camera}" for subject, sequence in POSES if subject == "S9" for camera in SIZES]
     drifted = {n.rsplit("/", 1)[0] for n in names if n.startswith(S9_DRIFT)}
     assert drifted == {"S9/Greeting", "S9/SittingDown 1", "S9/Waiting 1"}
-    assert {5, 64, 640} <= STRIDES.keys()

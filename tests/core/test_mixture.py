@@ -91,6 +91,8 @@ def test_a_sample_is_spread_over_all_recordings_in_the_files_shares(tmp_path: Pa
     few = write_numbered(tmp_path / "few", [("A", "validation", 40)], first=907)
     mixture = PoseMixture([many, few], "validation", [3, 1])
     assert mixture.sample(40)[:, 0, 0].tolist() == [*range(7, 907, 30), *range(907, 947, 4)]
+    assert mixture.sample(30)[:, 0, 0].tolist()[22:] == [907, 912, 917, 922, 927, 932, 937, 942]
+    assert len(PoseMixture([many], "validation").sample(600)) == 600, "not all 900"
     assert len(mixture.sample(10_000)) == 940, "all there are, none twice"
 
 

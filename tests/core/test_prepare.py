@@ -1,11 +1,14 @@
 """Preparing one's own motion: a process, its file, what it says of it, and what it refuses."""
 
+import importlib
 import io
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import pytest
 
 from diffpose_core import H36M17
 from diffpose_core.data import load_mocap
-from diffpose_core.data.prepared import open_prepared
+from diffpose_core.data.prepared import Recording, open_prepared
 from diffpose_core.data.readers.arrays import load_arrays
 from diffpose_core.data.readers.npz import Npz
 
@@ -74,7 +77,16 @@ def test_a_file_is_prepared_and_shown(tmp_path: Path) -> None:
         ({"subject": None}, "key 'subject' is missing; there are frame_time, joint_names"),
         ({"joint_names": np.array(H36M17.joints[::-1])}, "joint_names are"),
         ({"split": np.repeat([0, 3], 6)}, "split must hold whole numbers from 0 to 2"),
-        ({"split": np.repeat([0.0, 1.0], 6)}, "split must hold whole numbers"),
+        ({"split": np.repeat([0.0, 1.0], 6)}, r"split is float64 \(12,\), expected whole numbers"),
+        ({"frame_time": np.zeros(12)}, r"frame_time must be positive, got 0\.0"),
+        ({"frame_time": np.linspace(0.1, 0.2, 12)}, "motion 'walk' has more than one frame_time"),
+        ({"joints": np.full((12, 17, 3), "a")}, r"joints is <U1 \(12, 17, 3\), expected real numbers of 3 axes"),
+        ({"joints": POSES.astype(complex)}, "joints is complex128"),
+        ({"joints": np.float32(3)}, r"joints is float32 \(\), expected real numbers of 3 axes"),
+        ({"src_frame": np.arange(12) + 0.5}, "src_frame is float64"),
+        ({"src_frame": np.arange(12) + 2**40}, "walk: frames must rise and be at most 2147483647"),
+        ({"src_frame": np.zeros(12, int)}, "walk: frames must rise"),
+        ({"joints": POSES[:0]}, "joints holds no poses"),
         ({"motion": np.full(12, -1)}, "motion must hold whole numbers from 0 to 2"),
         ({"frame_time": np.full(11, 0.1)}, r"frame_time has shape \(11,\), expected \(12,\)"),
         ({"motion": np.array([0, 1] * 6), **dict.fromkeys(("subject", "split", "source"), np.zeros(12, int))},
@@ -107,6 +119,45 @@ def test_the_command_says_so_in_one_line_and_leaves_nothing(tmp_path: Path) -> N
     assert "training/prepare.py makes them" in done.stderr
 
 
+def test_disk_errors_end_in_one_line_and_leave_nothing(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "mine.npz")
+    (tmp_path / "folder.safetensors").mkdir()
+    for out, words in (
+        (tmp_path / "folder.safetensors", "folder.safetensors"),
+        (source, "out must be another file, called .safetensors"),
+    ):
+        done = prepare("npz", "--source", source, "--out", out)
+        assert done.returncode == 1
+        assert words in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+    done = prepare("npz", "--source", tmp_path / "absent.npz", "--out", tmp_path / "new" / "a.safetensors")
+    assert (done.returncode, (tmp_path / "new").exists()) == (1, False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    command = importlib.import_module("prepare")
+
+    def recordings(self: Npz) -> Iterator[Recording]:
+        yield Recording("walk", "1", "train", 30.0, np.arange(12), POSES)
+        assert list((tmp_path / "out").iterdir())
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(Npz, "recordings", recordings)
+    out = tmp_path / "out" / "a.safetensors"
+    monkeypatch.setattr(sys, "argv", ["prepare.py", "npz", "--source", str(SCRIPT), "--out", str(out)])
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+    assert ended.value.code in (128 + number, "prepare.py: interrupted; nothing was written")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def npz_with(path: Path, payload: bytes) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("joints.npy", payload)
@@ -137,6 +188,9 @@ def test_absurd_and_damaged_arrays_are_refused_before_they_are_read(tmp_path: Pa
         (npz_with(tmp_path / "negative.npz", npy((-1, 17, 3))), "bytes; the file holds 0"),
         (npz_with(tmp_path / "objects.npz", callable_), "holds Python objects"),
         (npz_with(tmp_path / "empty.npz", b""), "empty.npz"),
+        (npz_with(tmp_path / "header.npz", npy((3,))[:40]), "header.npz"),
+        (npz_with(tmp_path / "key.npz", npy((3,)).replace(b"'shape'", b"[]     ")), "key.npz"),
+        (announcing(tmp_path / "announced.npz"), "announces 204,000,128 bytes, the file holds"),
         (tmp_path / "cut.npz", "not a zip file"),
         (tmp_path / "flipped.npz", "Bad CRC-32"),
     ):
@@ -144,6 +198,17 @@ def test_absurd_and_damaged_arrays_are_refused_before_they_are_read(tmp_path: Pa
         with pytest.raises(ValueError, match=words):
             load_arrays(path, ["joints"], limit)
     assert not marker.exists()
+
+
+def announcing(path: Path) -> Path:
+    """A small file whose directory, too, says that there are 204 MB."""
+    header = npy((10**6, 17, 3))
+    data = bytearray(npz_with(path, header + b"1234").read_bytes())
+    size = (len(header) + 4).to_bytes(4, "little")
+    for at in (i for i in range(len(data)) if data[i : i + 4] == size):
+        data[at : at + 4] = (len(header) + 204_000_000).to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
 
 
 class Touch:

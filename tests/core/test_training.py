@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from diffpose_core import H36M17, PosePrior
 from diffpose_core.data.prepared import SPLITS, Description, Recording, open_prepared, write_prepared
-from diffpose_core.training import TrainConfig, open_data, read_settings
+from diffpose_core.training import MixtureConfig, TrainConfig, open_data, read_settings
+from diffpose_core.training.run import check_run, lock_run
 from diffpose_core.training.trainer import HeldOut, shards_of
 
 SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
@@ -197,6 +199,72 @@ def test_other_settings_or_other_data_in_the_same_folder_are_refused(whole: Path
     status, _, err = finish(start(run_command(other, whole, *HASTY)))
     assert status == 1
     assert "holds a run with other data: the checksums of motion.safetensors differ" in err
+
+
+def copy_of(run: Path, to: Path, *without: str) -> Path:
+    """Copy what says of a run how it goes on."""
+    to.mkdir()
+    for name in {"state.safetensors", "run.json", "config.yaml"} - {*without}:
+        shutil.copy(run / name, to)
+    return to
+
+
+def test_a_state_goes_on_under_its_own_settings_alone(whole: Path, tmp_path: Path) -> None:
+    run = copy_of(whole, tmp_path / "run", "run.json")
+    status, _, err = finish(start(run_command(whole.parent / "motion.safetensors", run, *HASTY, "--seed", "7")))
+    assert (status, "Traceback" in err) == (1, False)
+    assert f"{run / 'state.safetensors'}: the saved state is unusable: it belongs to a run with other settings" in err
+    assert not (run / "prior.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON"), ("[]", "data must be a list of tables"), ("{}", "data must be a list of tables, got None"),
+        ('{"data": [{}], "starts": []}', r"data\[0\].sha256 must be a table, got None"),
+        ('{"data": [], "starts": 1}', "starts must be a list of tables, got 1"),
+        ('{"data": [], "starts": []}', "data holds 0 files"),
+    ],
+)  # fmt: skip
+def test_a_damaged_run_json_is_named(whole: Path, tmp_path: Path, text: str, words: str) -> None:
+    run = copy_of(whole, tmp_path / "run")
+    write_text(run / "run.json", text)
+    settings = read_settings(whole / "config.yaml")
+    with pytest.raises(ValueError, match=rf"run\.json: {words}"):
+        check_run(run, settings, open_data(settings.mixture)[0].files)
+
+
+def test_one_training_at_a_time_and_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    data, run = write_motion(tmp_path / "motion.safetensors"), tmp_path / "run"
+    command = run_command(data, run, "--steps", "1000000", "--patience", "0")
+    first = start(command)
+    wait_for_step(first, SAVE_EVERY)
+    status, _, err = finish(start(command))
+    assert (status, err.splitlines()[-1].startswith(f"train.py: {run}: another process trains there")) == (1, True)
+    first.send_signal(signal.SIGINT)
+    status, _, err = finish(first)
+    assert (status, "Traceback" in err) == (130, False)
+    assert "the same command goes on from the last saved state" in err
+    held = lock_run(run)
+    with pytest.raises(ValueError, match="another process trains there"):
+        lock_run(run)
+    held.close()
+    lock_run(run).close()
+
+
+def test_a_file_in_the_place_of_the_run_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    data = write_motion(tmp_path / "motion.safetensors")
+    status, _, err = finish(start(run_command(data, write_text(tmp_path / "run", ""))))
+    assert (status, "Traceback" in err) == (1, False)
+    assert f"File exists: '{tmp_path / 'run'}'" in err
+
+
+def test_an_excluded_recording_that_no_file_holds_is_refused(tmp_path: Path) -> None:
+    data = write_motion(tmp_path / "motion.safetensors")
+    assert len(open_data(MixtureConfig((data,)))[0]) == 96  # the default names clips of one data set
+    assert len(open_data(MixtureConfig((data,), exclude_recordings=("walk",)))[0]) == 48
+    with pytest.raises(ValueError, match=r"exclude_recordings names \['wlak'\], which no file holds: .*motion"):
+        open_data(MixtureConfig((data,), exclude_recordings=("walk", "wlak")))
 
 
 def test_two_processes_train_what_one_does_and_end_when_one_is_killed(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from diffpose_core.data.prepared import Description, Recording
 from diffpose_core.data.readers import smpl
 from diffpose_core.data.readers.arrays import load_arrays
-from diffpose_core.data.readers.mocap import MOST_HZ, split_of, stride
+from diffpose_core.data.readers.mocap import MOST_HZ, check_named, files_below, split_of, stride
 
 RATE_KEYS = {"_poses.npz": "mocap_framerate", "_stageii.npz": "mocap_frame_rate"}
 """By the ending of a file's name; others, ``shape.npz`` and ``X_stagei.npz``, hold no motion."""
@@ -37,10 +37,10 @@ class Amass:
     """AMASS: poses of SMPL+H or SMPL-X, whose joints a body model gives.
 
     Attributes:
-        source: a folder of sub-datasets, e.g. ``CMU``, with ``X_poses.npz`` or ``X_stageii.npz`` somewhere below.
-        models: folder of the body models: ``female/model.npz``, or ``SMPLX_FEMALE.npz`` or ``SMPLH_FEMALE.npz``, and so
+        source: a folder of sub-datasets, e.g. CMU, with X_poses.npz or X_stageii.npz somewhere below.
+        models: folder of the body models: female/model.npz, or SMPLX_FEMALE.npz or SMPLH_FEMALE.npz, and so
             on for every gender that occurs.
-        regressor: ``J_regressor_h36m.npy``, which gives Human3.6M's joints; SMPL+H only. Without it, they are made from
+        regressor: J_regressor_h36m.npy, which gives Human3.6M's joints; SMPL+H only. Without it, they are made from
             the model's own joints.
         validation: sub-datasets for validation.
         test: sub-datasets for the test.
@@ -71,11 +71,9 @@ class Amass:
             FileNotFoundError: no motion there, or no body model of a gender that occurs.
             ValueError: a file is damaged, a key is missing, or its poses are those of another body model.
         """
-        files = sorted(f for f in self.source.rglob("*.npz") if f.name.endswith(tuple(RATE_KEYS)))
-        if not files:
-            raise FileNotFoundError(f"no {' or '.join('X' + e for e in RATE_KEYS)} in {self.source}")
+        subsets = set[str]()
         bodies: dict[str, tuple[smpl.BodyModel, np.ndarray | None]] = {}
-        for file in files:
+        for file in files_below(self.source, tuple(RATE_KEYS)):
             ending = next(e for e in RATE_KEYS if file.name.endswith(e))
             arrays = load_arrays(file, ("gender", "betas", "poses", "trans", RATE_KEYS[ending]))
             gender, rate_hz = _gender(file, arrays["gender"]), arrays[RATE_KEYS[ending]]
@@ -90,6 +88,7 @@ class Amass:
                 raise ValueError(
                     f"{path} does not lie in sub-dataset/subject; {self.source} must hold the sub-datasets"
                 )
+            subsets.add(path.parts[0])
             try:
                 every = stride(rate_hz.item(), self.most_hz)
                 joints = _joints(*bodies[gender], arrays, every)
@@ -104,6 +103,8 @@ class Amass:
                 joints=joints,
                 source=path.parts[0],
             )
+        check_named("validation", self.validation, VALIDATION, subsets)
+        check_named("test", self.test, TEST, subsets)
 
     def _model_file(self, gender: str) -> Path:
         known = (f"{gender}/model.npz", f"SMPLX_{gender.upper()}.npz", f"SMPLH_{gender.upper()}.npz")

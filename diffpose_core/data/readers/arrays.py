@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -15,6 +18,13 @@ from numpy.lib import format as npy
 
 from diffpose_core.data.readers.pickles import loads_arrays
 
+NPY_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, EOFError, OSError, RuntimeError, SyntaxError,
+    TypeError, ValueError, MemoryError,
+)  # fmt: skip
+"""What numpy and zipfile raise of damaged files; ``RuntimeError`` of encrypted members, ``SyntaxError`` of headers."""
+_DEFLATE = 1032
+"""How many times its size a deflated stream may grow at most."""
 LIMIT_BYTES = 1 << 32
 """Largest array that is read, unless the caller says otherwise."""
 
@@ -71,16 +81,24 @@ def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    except NPY_ERRORS as error:
+        raise ValueError(f"{path}: {error or type(error).__name__}") from error
 
 
 def _info(archive: zipfile.ZipFile, key: str) -> zipfile.ZipInfo:
+    """Return a member once the size that it announces can be made of the bytes that the file has."""
     try:
-        return archive.getinfo(f"{key}.npy")
+        info = archive.getinfo(f"{key}.npy")
     except KeyError:
-        there = ", ".join(sorted(n.removesuffix(".npy") for n in archive.namelist()))
-        raise ValueError(f"key {key!r} is missing; there are {there}") from None
+        names = ", ".join(sorted(n.removesuffix(".npy") for n in archive.namelist()))
+        raise ValueError(f"key {key!r} is missing; there are {names}") from None
+    growth = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: _DEFLATE}.get(info.compress_type)
+    if growth is None:
+        raise ValueError(f"key {key!r} is compressed in another way than numpy does")
+    there = os.path.getsize(archive.filename or "")
+    if info.file_size > growth * min(info.compress_size, there):
+        raise ValueError(f"key {key!r} announces {info.file_size:,} bytes, the file holds {info.compress_size:,} of it")
+    return info
 
 
 def _header(file: Any, key: str) -> tuple[tuple[int, ...], np.dtype]:

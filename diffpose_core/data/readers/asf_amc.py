@@ -7,6 +7,7 @@ line are applied in the order in which they are listed, about fixed axes: ``rx r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from diffpose_core.data.readers.mocap import (
     MOST_JOINTS,
     JointTable,
     axis_rotation,
+    check_named,
+    files_below,
     h36m17,
     numbers,
     split_of,
@@ -265,11 +268,11 @@ class AsfAmc:
     """Acclaim motion capture: the CMU Graphics Lab Motion Capture Database as it is published.
 
     Attributes:
-        source: a folder; every ``.amc`` in it and below needs the only ``.asf`` of its own folder.
+        source: a folder; every .amc in it and below needs the only .asf of its own folder.
         frame_rate_hz: of the files, which do not say; CMU's are of 120 Hz.
-        sixty_hz: recordings of 60 Hz, by name, e.g. ``60_01``, or by subject, e.g. ``60``.
+        sixty_hz: recordings of 60 Hz, by name, e.g. 60_01, or by subject, e.g. 60.
         unit_m: the skeletons' unit of length in metres, which their headers divide further; CMU's is an inch.
-        validation: subjects for validation; that of ``05_01.amc`` is 5.
+        validation: subjects for validation; that of 05_01.amc is 5.
         test: subjects for the test.
         most_hz: every n-th frame is taken, so that at most this many a second remain.
         dataset: name of the data.
@@ -288,6 +291,10 @@ class AsfAmc:
     licence: str = CMU_LICENCE
     citation: str = CMU_CITATION
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.unit_m) and self.unit_m > 0):
+            raise ValueError(f"unit_m must be positive and finite, got {self.unit_m}")
+
     def describe(self) -> Description:
         """Say what was given."""
         return Description(self.dataset, self.licence, self.citation, APPROXIMATE)
@@ -299,15 +306,15 @@ class AsfAmc:
             FileNotFoundError: no ``.amc`` there, or none or several ``.asf`` beside one.
             ValueError: see :func:`read_asf` and :func:`read_amc`; or the skeleton lacks a bone that a joint needs.
         """
-        files = sorted(self.source.rglob("*.amc"))
-        if not files:
-            raise FileNotFoundError(f"no .amc file in {self.source}")
         folder, skeleton = self.source, None
-        for file in files:
+        people, stems = set[str](), set[str]()
+        for file in files_below(self.source, (".amc",)):
             if skeleton is None or file.parent != folder:
                 folder, skeleton = file.parent, read_asf(_only_asf(file))
             frames, motion, degrees = read_amc(file, skeleton)
             who = subject_of(file.stem)
+            people.add(who)
+            stems.add(file.stem)
             rate_hz = 60.0 if {file.stem, who} & set(self.sixty_hz) else self.frame_rate_hz
             every = stride(rate_hz, self.most_hz)
             yield Recording(
@@ -319,6 +326,9 @@ class AsfAmc:
                 joints=self._joints(file, skeleton, motion[::every], degrees),
                 source="asf-amc",
             )
+        check_named("validation", self.validation, CMU_VALIDATION, people)
+        check_named("test", self.test, CMU_TEST, people)
+        check_named("sixty_hz", self.sixty_hz, (), people | stems)
 
     def _joints(self, file: Path, skeleton: AcclaimSkeleton, motion: np.ndarray, degrees: bool) -> np.ndarray:
         try:

@@ -23,6 +23,8 @@ from diffpose_core.data.readers.mocap import (
     MOST_JOINTS,
     JointTable,
     axis_rotation,
+    check_named,
+    files_below,
     h36m17,
     numbers,
     split_of,
@@ -90,6 +92,7 @@ SKELETONS = {
 adds a T-pose before the first frame of every file (its README), so its frame n is the ``.amc`` file's frame n."""
 _CMU_MARK = "LHipJoint"
 """A joint that only the CMU database's conversions have."""
+_TABLE_BYTES = 1 << 20
 APPROXIMATE = ("Pelvis", "Spine", "Thorax", "Nose", "HeadTop")
 
 
@@ -255,17 +258,23 @@ def load_table(path: str | Path) -> JointTable:
         ValueError: no JSON, joints missing or unknown, or shares that are no numbers or do not sum to 1.
     """
     path = Path(path)
+    if path.is_file() and (size := path.stat().st_size) > _TABLE_BYTES:
+        raise ValueError(f"{path} holds {size:,} bytes; at most {_TABLE_BYTES:,} are read")
+    lines = text_lines(path)
     try:
-        table = json.loads("\n".join(text_lines(path)))
-    except (json.JSONDecodeError, RecursionError) as error:
+        table = json.loads("\n".join(lines))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(table, dict) or table.keys() != set(H36M17.joints):
         there = ", ".join(table) if isinstance(table, dict) else type(table).__name__
         raise ValueError(f"{path} holds {there}; it must name {', '.join(H36M17.joints)}")
     for joint, mix in table.items():
         shares = list(mix.values()) if isinstance(mix, dict) else []
-        if any(type(s) not in (int, float) for s in shares) or not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
-            raise ValueError(f"{path}: {joint} has {mix}, expected joints of the file with shares that sum to 1")
+        fit = all(type(s) in (int, float) and 0 < s <= 1 for s in shares)
+        if not fit or not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
+            raise ValueError(
+                f"{path}: {joint} has {str(mix)[:80]}, expected joints of the file with shares that sum to 1"
+            )
     return table
 
 
@@ -274,13 +283,13 @@ class Bvh:
     """Motion capture in .bvh: the CMU database's conversions, Mixamo, LAFAN1, or one's own with a table of joints.
 
     Attributes:
-        source: a folder; every ``.bvh`` in it and below is read.
-        table: JSON file that says where each joint of H36M17 comes from, e.g. ``{"Pelvis": {"Hips": 1}, ...}``;
+        source: a folder; every .bvh in it and below is read.
+        table: JSON file that says where each joint of H36M17 comes from, e.g. {"Pelvis": {"Hips": 1}, ...};
             without it the joints must be named as in the CMU database's conversions, by Mixamo or in LAFAN1.
-        metres: metres per unit of the files; by default as the CMU database or Mixamo have it, 0.01 with a table.
+        metres: metres per unit of the files; by default as CMU, Mixamo and LAFAN1 have it, 0.01 with a table.
         up: the files' upward axis.
-        validation: subjects for validation; that of ``05_11.bvh`` is 5, of ``walk1_subject5.bvh`` subject5, of others
-            what stands before the first underscore.
+        validation: subjects for validation; that of 05_11.bvh is 5, of walk1_subject5.bvh subject5, of others what
+            stands before the first underscore.
         test: subjects for the test.
         most_hz: every n-th frame is taken, so that at most this many a second remain.
         dataset: name of the data; empty for the folder's name.
@@ -299,6 +308,10 @@ class Bvh:
     licence: str = "not stated"
     citation: str = "not stated"
 
+    def __post_init__(self) -> None:
+        if self.metres is not None and not (math.isfinite(self.metres) and self.metres > 0):
+            raise ValueError(f"metres must be positive and finite, got {self.metres}")
+
     def describe(self) -> Description:
         """Say what was given; with a table, joints that are mixed from several count as approximate."""
         approximate: tuple[str, ...] = APPROXIMATE
@@ -314,16 +327,17 @@ class Bvh:
             ValueError: see :func:`read_bvh` and :func:`load_table`; or a file's joints fit no table.
         """
         own = None if self.table is None else KnownSkeleton(load_table(self.table), 0.01)
-        files = sorted(self.source.rglob("*.bvh"))
-        if not files:
-            raise FileNotFoundError(f"no .bvh file in {self.source}")
-        for file in files:
+        people = set[str]()
+        for file in files_below(self.source, (".bvh",)):
             motion = read_bvh(file)
+            people.add(subject_of(file.stem))
             try:
                 key = family(motion.names) if own is None else "own table"
                 yield self._recording(file, motion, own or SKELETONS[key], key)
             except ValueError as error:
                 raise ValueError(f"{file}: {error}") from error
+        check_named("validation", self.validation, (), people)
+        check_named("test", self.test, (), people)
 
     def _recording(self, file: Path, motion: BvhMotion, known: KnownSkeleton, key: str) -> Recording:
         motion = with_thorax(motion, known.no_thorax) if known.no_thorax else motion

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from diffpose_core.data.readers.h36m_files import CDF, H5
 from diffpose_core.data.readers.h36m_frames import read_frame_list as read_frame_list
 from diffpose_core.data.readers.h36m_layout import CAMERAS, FRAME_RATE_HZ, SUBJECTS, Sequences, action_of
 from diffpose_core.data.readers.h36m_videopose3d import LACKING, find_npz, load_keypoints, trim
+from diffpose_core.data.readers.mocap import split_of, stride
 
 TEST_SUBJECTS = ("S9", "S11")
 S9_DRIFT = ("S9/Greeting/", "S9/SittingDown 1/", "S9/Waiting 1/")
@@ -26,14 +26,6 @@ and Waiting-1 there, or s_09_act_05_subact_02 and so on; ``metadata.xml`` says w
 """
 NO_VIDEO = ("S11/Directions/54138969",)
 """A recording whose video is damaged or missing; it is left out. VideoPose3D leaves out all of ``S11/Directions``."""
-STRIDES: Mapping[int, str] = {
-    1: "every frame: 3d-pose-baseline (Martinez et al. 2017), VideoPose3D (Pavllo et al. 2019) and its followers",
-    5: "frames 0, 5, ...: HMR's protocols as SPIN (Kolotouros et al. 2019) prepares them; 2 has camera 60457274 only",
-    64: "frames 0, 64, ...: h36m-fetch, after Sun et al. 2017; every 16th of one list, by action, of the frames 3, 7, "
-    "11, ...: Wehrbein et al. 2021",
-    640: "GFPose (Ci et al. 2023), ZeDO (Jiang et al. 2024): every 640th of one list of all frames, not by recording",
-}
-"""Every how many frames is evaluated, and by whom."""
 _CAMERA_FILES = ("metadata.xml", "cameras.h5", "h36m_dataset.py", "../common/h36m_dataset.py")
 _BEHIND = "the person is behind the camera; do the camera file and the poses belong together?"
 
@@ -78,7 +70,8 @@ class H36M:
             ValueError: a file is damaged or of another version, an option is unusable, or cameras and poses do not fit.
         """
         self._check_options()
-        splits = {s: self._split(s) for s in self.subjects}
+        step = stride(FRAME_RATE_HZ, self.most_hz)
+        splits = {s: split_of(s, self.validation, TEST_SUBJECTS) for s in self.subjects}
         viewed = [s for s, split in splits.items() if split != "train"]
         sequences = self._sequences()
         cameras = load_cameras(self._camera_file(), viewed) if viewed else {}
@@ -90,7 +83,6 @@ class H36M:
             if splits[subject] != "train":
                 yield from self._views(subject, sequence, splits[subject], joints, cameras, keypoints)
                 continue
-            step = max(1, math.ceil(FRAME_RATE_HZ / self.most_hz - 1e-6))
             yield Recording(
                 name=f"{subject}/{sequence}", subject=subject, split="train", frame_rate_hz=FRAME_RATE_HZ / step,
                 frames=np.arange(len(joints))[::step], joints=joints[::step], action=action_of(sequence),
@@ -103,13 +95,6 @@ class H36M:
         ):
             if not set(given) <= set(allowed) or len(set(given)) != len(given):
                 raise ValueError(f"{name} must be different ones of {' '.join(allowed)}, got {' '.join(given)}")
-        if not (math.isfinite(self.most_hz) and self.most_hz > 0):
-            raise ValueError(f"most_hz must be positive and finite, got {self.most_hz}")
-
-    def _split(self, subject: str) -> str:
-        if subject in TEST_SUBJECTS:
-            return "test"
-        return "validation" if subject in self.validation else "train"
 
     def _sequences(self) -> Sequences:
         """Return the sequences of the layout that is there, one subject after the other, by name."""

@@ -64,6 +64,8 @@ def h5_numbers(file: h5py.Group, key: str, shape: tuple[int | None, ...], kinds:
     data = file.get(key)
     if not isinstance(data, h5py.Dataset):
         raise ValueError(f"dataset {key!r} is missing")
+    if data.is_virtual or data.external or data.file.filename != file.file.filename:
+        raise ValueError(f"dataset {key!r} lies in another file")
     alike = len(data.shape or ()) == len(shape) and all(w in (None, s) for w, s in zip(shape, data.shape, strict=True))
     if not alike or data.dtype.kind not in kinds:
         raise ValueError(f"{key} is {data.shape} of {data.dtype}, expected {shape} of kind {kinds}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ CMU_CITATION = (
     "The data used in this project was obtained from mocap.cs.cmu.edu. The database was created with funding from NSF "
     "EIA-0196217."
 )
+SLOWEST_HZ = 0.01
 MOST_HZ = 30.0
 """Frames beyond this rate are nearly copies of their neighbours."""
 LIMIT_BYTES = 1 << 28
@@ -74,6 +76,36 @@ def h36m17(
     return np.concatenate([shares @ places(part) for part in parts])
 
 
+def files_below(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    """Return the files with one of the endings in a folder and those below it, also behind links, in order.
+
+    Raises:
+        FileNotFoundError: there are none.
+        OSError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found, seen = list[Path](), set[str]()
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        if (real := os.path.realpath(where)) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(where) / name for name in names if name.endswith(endings)]
+    if not found:
+        raise FileNotFoundError(f"no {' or '.join('X' + ending for ending in endings)} in {folder}")
+    return sorted(found)
+
+
+def check_named(field: str, given: tuple[str, ...], default: tuple[str, ...], there: Collection[str]) -> None:
+    """Refuse names, other than the default ones, that nothing was called; ``ValueError`` says which."""
+    unknown = [name for name in given if name not in there]
+    if given != default and unknown:
+        raise ValueError(f"{field} names {unknown[0]!r}; there are {', '.join(sorted(there))}")
+
+
 def stride(frame_rate_hz: float, most_hz: float) -> int:
     """Return every how many frames to take for at most ``most_hz``; rates within 0.1 % of a multiple count as one.
 
@@ -83,6 +115,8 @@ def stride(frame_rate_hz: float, most_hz: float) -> int:
     for name, rate in (("the frame rate", frame_rate_hz), ("most_hz", most_hz)):
         if not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"{name} must be positive and finite, got {rate}")
+    if most_hz < SLOWEST_HZ:
+        raise ValueError(f"most_hz must be at least {SLOWEST_HZ:g}, got {most_hz}")
     return max(1, math.ceil(frame_rate_hz / most_hz - 1e-3))
 
 

@@ -16,7 +16,7 @@ import torch
 
 from diffpose_core.data.prepared import Description, Recording
 from diffpose_core.data.readers.matlab import load_matlab
-from diffpose_core.data.readers.mocap import MOST_HZ, split_of, stride
+from diffpose_core.data.readers.mocap import MOST_HZ, check_named, split_of, stride
 from diffpose_core.data.readers.mpi_inf_3dhp_cameras import PlacedCamera, camera_of_test, training_cameras
 
 TEST_SET = "mpi_inf_3dhp_test_set"
@@ -96,6 +96,7 @@ class MpiInf3dhp:
                     yield from self._studio(who, sequence)
             else:
                 raise ValueError(f"subject {who!r} is none of S1 to S8 and TS1 to TS6")
+        check_named("validation", self.validation, (), [f"S{n}" for n in range(1, 9)])
 
     @property
     def _key(self) -> str:

@@ -20,7 +20,7 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Npz:
-    """One's own motion: joints of H36M17 in an ``.npz``, whose keys are those of :meth:`recordings`.
+    """One's own motion: joints of H36M17 in an .npz, whose keys docs/data.md lists.
 
     Attributes:
         source: the file.
@@ -57,31 +57,14 @@ class Npz:
                 name, a motion that is cut in two or of two people, or poses that are not finite.
         """
         arrays = load_arrays(self.source, KEYS)
-        names = tuple(str(n) for n in arrays["joint_names"])
-        if names != H36M17.joints:
-            raise ValueError(f"{self.source}: joint_names are {names}, expected {H36M17.joints}")
+        self._check(arrays)
         poses = len(arrays["joints"])
-        for key in ("subject", "split", "source", "motion", "frame_time", "src_frame"):
-            if arrays[key].shape != (poses,):
-                raise ValueError(f"{self.source}: {key} has shape {arrays[key].shape}, expected ({poses},)")
-        for key, size in (
-            ("split", len(SPLITS)),
-            ("source", len(arrays["source_names"])),
-            ("motion", len(arrays["motion_names"])),
-        ):
-            column = arrays[key]
-            if (
-                not np.issubdtype(column.dtype, np.integer)
-                or column.min(initial=0) < 0
-                or column.max(initial=0) >= size
-            ):
-                raise ValueError(f"{self.source}: {key} must hold whole numbers from 0 to {size - 1}")
         starts = np.flatnonzero(np.diff(arrays["motion"], prepend=-1))
         seen: set[str] = set()
         for first, end in zip(starts, [*starts[1:], poses], strict=True):
             part = slice(first, end)
             name = str(arrays["motion_names"][arrays["motion"][first]])
-            for key in ("subject", "split", "source"):
+            for key in ("subject", "split", "source", "frame_time"):
                 if (arrays[key][part] != arrays[key][first]).any():
                     raise ValueError(f"{self.source}: motion {name!r} has more than one {key}")
             if name in seen:
@@ -97,3 +80,33 @@ class Npz:
                 joints=arrays["joints"][part],
                 source=str(arrays["source_names"][arrays["source"][first]]),
             )
+
+    def _check(self, arrays: dict[str, np.ndarray]) -> None:
+        for key, kinds, axes in (
+            ("joints", "f", 3), ("joint_names", "U", 1), ("source_names", "U", 1), ("motion_names", "U", 1),
+            ("subject", "iu", 1), ("split", "iu", 1), ("source", "iu", 1), ("motion", "iu", 1), ("src_frame", "iu", 1),
+            ("frame_time", "f", 1),
+        ):  # fmt: skip
+            if arrays[key].dtype.kind not in kinds or arrays[key].ndim != axes:
+                what = {"f": "real numbers", "U": "text", "iu": "whole numbers"}[kinds]
+                raise ValueError(
+                    f"{self.source}: {key} is {arrays[key].dtype} {arrays[key].shape}, expected {what} of {axes} axes"
+                )
+        names = tuple(str(n) for n in arrays["joint_names"])
+        if names != H36M17.joints:
+            raise ValueError(f"{self.source}: joint_names are {names}, expected {H36M17.joints}")
+        poses = len(arrays["joints"])
+        if poses == 0:
+            raise ValueError(f"{self.source}: joints holds no poses")
+        for key in ("subject", "split", "source", "motion", "frame_time", "src_frame"):
+            if arrays[key].shape != (poses,):
+                raise ValueError(f"{self.source}: {key} has shape {arrays[key].shape}, expected ({poses},)")
+        for key, size in (
+            ("split", len(SPLITS)),
+            ("source", len(arrays["source_names"])),
+            ("motion", len(arrays["motion_names"])),
+        ):
+            if arrays[key].min() < 0 or arrays[key].max() >= size:
+                raise ValueError(f"{self.source}: {key} must hold whole numbers from 0 to {size - 1}")
+        if not (arrays["frame_time"] > 0).all():
+            raise ValueError(f"{self.source}: frame_time must be positive, got {arrays['frame_time'].min()}")

@@ -15,6 +15,7 @@ import numpy as np
 
 from diffpose_core.data.readers.files import read_bounded
 
+_MOST_DIMENSIONS = 32
 LIMIT_BYTES = 1 << 32
 """Largest pickle that is read."""
 _KINDS = re.compile(r"[biufc]\d{1,2}|[SU]\d{1,9}|O8?")
@@ -73,7 +74,9 @@ def _fill(array: np.ndarray, state: object) -> None:
     if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _Kind):
         raise pickle.UnpicklingError("the state of an array is unknown")
     _, shape, kind, fortran, data = state
-    if type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape):
+    if type(shape) is not tuple or len(shape) > _MOST_DIMENSIONS:
+        raise pickle.UnpicklingError(f"the shape of an array is no tuple of at most {_MOST_DIMENSIONS} numbers")
+    if not all(type(n) is int and n >= 0 for n in shape):
         raise pickle.UnpicklingError("the shape of an array is not made of whole numbers")
     if kind.dtype.hasobject:
         if type(data) is not list or any(type(d) is np.ndarray and d.dtype.hasobject for d in data):

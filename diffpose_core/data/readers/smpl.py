@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from diffpose_core.data.readers.arrays import load_arrays
+from diffpose_core.data.readers.arrays import NPY_ERRORS, load_arrays
 from diffpose_core.data.readers.pickles import load_arrays_pickle
 from diffpose_core.skeleton import H36M17
 
@@ -236,7 +236,7 @@ def load_h36m_regressor(path: str | Path, model: BodyModel) -> np.ndarray:
     expected = (len(H36M17), len(model.template))
     try:
         mapped = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, OSError) as error:
+    except NPY_ERRORS as error:
         raise ValueError(f"{path} is not a plain .npy: {error}") from error
     if mapped.shape != expected or mapped.dtype.kind != "f" or not np.isfinite(mapped).all():
         raise ValueError(f"{path} is {mapped.dtype} {mapped.shape}, expected finite numbers {expected}")
