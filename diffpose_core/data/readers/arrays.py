@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import math
 import os
 import tokenize
@@ -19,7 +18,7 @@ from numpy.lib import format as npy
 from diffpose_core.data.readers.pickles import loads_arrays
 
 NPY_ERRORS = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, EOFError, OSError, RuntimeError, SyntaxError,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, OSError, RuntimeError, SyntaxError,
     TypeError, ValueError, MemoryError,
 )  # fmt: skip
 """What numpy and zipfile raise of damaged files; ``RuntimeError`` of encrypted members, ``SyntaxError`` of headers."""
@@ -30,7 +29,7 @@ LIMIT_BYTES = 1 << 32
 
 
 def load_arrays(path: str | Path, keys: Collection[str], limit_bytes: int = LIMIT_BYTES) -> dict[str, np.ndarray]:
-    """Read arrays of an ``.npz``, each one's announced size compared with the file's before memory is taken.
+    """Read arrays of an ``.npz``, each one's announced size compared with the bytes there before memory is taken.
 
     Args:
         path: the file.
@@ -40,7 +39,7 @@ def load_arrays(path: str | Path, keys: Collection[str], limit_bytes: int = LIMI
     Raises:
         FileNotFoundError: no such file.
         ValueError: not an ``.npz``, damaged, a key missing, an array of Python objects, or larger than the limit or
-            than the file says.
+            than its bytes can be.
     """
     with _opened(path) as archive:
         return {key: _member(archive, key, limit_bytes) for key in keys}
@@ -82,7 +81,7 @@ def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except NPY_ERRORS as error:
-        raise ValueError(f"{path}: {error or type(error).__name__}") from error
+        raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error
 
 
 def _info(archive: zipfile.ZipFile, key: str) -> zipfile.ZipInfo:
@@ -91,7 +90,7 @@ def _info(archive: zipfile.ZipFile, key: str) -> zipfile.ZipInfo:
         info = archive.getinfo(f"{key}.npy")
     except KeyError:
         names = ", ".join(sorted(n.removesuffix(".npy") for n in archive.namelist()))
-        raise ValueError(f"key {key!r} is missing; there are {names}") from None
+        raise ValueError(f"key {key!r} is missing; there are {names[:300]}") from None
     growth = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: _DEFLATE}.get(info.compress_type)
     if growth is None:
         raise ValueError(f"key {key!r} is compressed in another way than numpy does")

@@ -65,7 +65,7 @@ def load_cameras(path: Path, subjects: Collection[str]) -> Cameras:
         ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, RuntimeError, SyntaxError, MemoryError,
         OverflowError,
     ) as error:  # fmt: skip
-        raise ValueError(f"{path}: unusable cameras: {error or type(error).__name__}") from error
+        raise ValueError(f"{path}: unusable cameras: {str(error) or type(error).__name__}") from error
 
 
 def _camera(

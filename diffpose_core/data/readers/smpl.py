@@ -237,7 +237,7 @@ def load_h36m_regressor(path: str | Path, model: BodyModel) -> np.ndarray:
     try:
         mapped = np.lib.format.open_memmap(path, mode="r")
     except NPY_ERRORS as error:
-        raise ValueError(f"{path} is not a plain .npy: {error}") from error
+        raise ValueError(f"{path} is not a plain .npy: {str(error) or type(error).__name__}") from error
     if mapped.shape != expected or mapped.dtype.kind != "f" or not np.isfinite(mapped).all():
         raise ValueError(f"{path} is {mapped.dtype} {mapped.shape}, expected finite numbers {expected}")
     rows = np.array(mapped, np.float64)
