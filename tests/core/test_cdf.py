@@ -141,6 +141,49 @@ def test_what_is_only_announced_takes_no_memory(tmp_path: Path, how: str) -> Non
     assert "whole.cdf: not read as a CDF: " in said
 
 
+def indexed(*records: tuple[int, int, list[tuple[int, int, int]]]) -> bytes:
+    """A file whose blocks are listed by other records: number of the next or -1, entries, and those that are used."""
+    data = old(POSE)
+    starts = [len(data) + 20 * i + 12 * sum(entries for _, entries, _ in records[:i]) for i in range(len(records))]
+    for after, entries, used in records:
+        columns = np.zeros((3, entries), dtype=">i4")
+        columns[:, : len(used)] = np.array(used, dtype=">i4").reshape(-1, 3).T
+        columns[2] = [starts[-at] if at < 0 else at for at in columns[2]]
+        head = struct.pack(">5i", 20 + columns.nbytes, 6, starts[after] if after >= 0 else 0, entries, len(used))
+        data += head + columns.tobytes()
+    return changed(data, b"Pose\0", struct.pack(">i", starts[0]), -44)
+
+
+BLOCK = (0, 0, old(POSE).rindex(struct.pack(">ii", 8 + POSE.nbytes, 7)))
+
+
+def test_blocks_are_found_through_records_that_follow_or_lie_within_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "old.cdf"
+    for records in ([(-1, 3, [BLOCK])], [(1, 2, []), (-1, 1, [BLOCK])], [(-1, 1, [(0, 0, -1)]), (-1, 1, [BLOCK])]):
+        path.write_bytes(indexed(*records))
+        np.testing.assert_array_equal(read_cdf(path, "Pose"), POSE)
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ([(0, 0, [])], "or leads in a circle"),
+        ([(1, 3, []), (0, 0, [])], "or leads in a circle"),
+        ([(-1, 2, [(0, 0, -1), (0, 0, -1)]), (0, 0, [])], "or leads in a circle"),
+        ([(-1, 300_000, [BLOCK])], "its index has more than 262,144 entries"),
+        ([(n + 1, 40_000, []) for n in range(10)] + [(-1, 1, [BLOCK])], "its index has more than 262,144 entries"),
+        ([(-1, 2, [(0, 0, -1), BLOCK]), (-1, 0, [])], "names both blocks and further indices"),
+        ([(-1, 0, [])], "1 records are announced, 0 are there"),
+    ],
+)
+def test_indices_that_lead_nowhere_or_are_endless_are_refused(
+    tmp_path: Path, records: list[tuple[int, int, list[tuple[int, int, int]]]], words: str
+) -> None:
+    (tmp_path / "old.cdf").write_bytes(indexed(*records))
+    with pytest.raises(ValueError, match=words):
+        read_cdf(tmp_path / "old.cdf", "Pose")
+
+
 def test_a_compressed_file_holds_what_it_announces(tmp_path: Path) -> None:
     path = write(tmp_path / "packed.cdf", np.zeros((1, 100_000, 96)), Compress=9)
     whole = path.read_bytes()

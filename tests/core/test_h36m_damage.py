@@ -15,6 +15,7 @@ from bounded import refusal_within
 from h36m_files import POSES, write_cameras_h5, write_cdf, write_cdf_layout, write_h5_layout, write_xml
 
 from diffpose_core.data.readers.h36m import H36M
+from diffpose_core.data.readers.h36m_files import read_h5_poses
 
 SCRIPT = Path(__file__).parents[2] / "training" / "prepare.py"
 
@@ -113,7 +114,9 @@ def test_damaged_h5_files_are_refused(tmp_path: Path) -> None:
         ("3D_positions", np.zeros((5, 96)), r"is \(5, 96\) of float64, expected \(96, None\)"),
         ("3D_positions", np.zeros((96, 5), dtype=int), "of int64"),
         ("3D_positions", np.full((96, 5), np.nan), "joints is not finite in 5 frames"),
-        ("3D_positions/inner", np.zeros((96, 5)), "'3D_positions' is missing"),
+        ("3D_positions/inner", np.zeros((96, 5)), "3D_positions is a structure, an object or empty"),
+        ("3D_positions", h5py.Empty("f8"), "3D_positions is a structure, an object or empty"),
+        ("3D_positions", h5py.SoftLink("/S9"), "is missing"),
     ):
         with h5py.File(replaced(path), "w") as file:
             file[key] = values
@@ -121,23 +124,49 @@ def test_damaged_h5_files_are_refused(tmp_path: Path) -> None:
             list(source.recordings())
 
 
+def test_numbers_in_another_file_are_not_read(tmp_path: Path) -> None:
+    """Of a link, of raw storage elsewhere and of a virtual dataset; the other file holds what would be read."""
+    path, other, key = tmp_path / "Greeting.h5", tmp_path / "other.h5", "3D_positions"
+    with h5py.File(other, "w") as file:
+        file[key] = np.zeros((96, 5))
+        file.flush()
+        at = file[key].id.get_offset()
+    virtual = h5py.VirtualLayout((96, 5), "f8")
+    virtual[:] = h5py.VirtualSource(other, key, (96, 5))
+    for words, write in (
+        ("'3D_positions' is missing or a link", lambda f: f.update({key: h5py.ExternalLink(other, key)})),
+        (
+            "3D_positions lies in another file",
+            lambda f: f.create_dataset(key, (96, 5), "f8", external=[(other, at, 3840)]),
+        ),
+        ("3D_positions lies in another file", lambda f: f.create_virtual_dataset(key, virtual)),
+    ):
+        with h5py.File(path, "w") as file:
+            write(file)
+        with pytest.raises(ValueError, match=rf"Greeting\.h5: .*{words}"):
+            read_h5_poses(path)
+
+
 @pytest.mark.parametrize(
-    ("frames", "filled"),
+    ("frames", "filled", "words"),
     [
-        (10**9, {}),
-        (10**9, {"chunks": (96, 1000)}),
-        (10**9, {"chunks": (96, 1_000_000), "compression": "gzip"}),
-        (10_000, {"chunks": (96, 1000)}),
-        (110_000, {"chunks": (96, 110_000), "compression": "gzip", "data": np.zeros((96, 110_000))}),
+        (10**9, {}, "768,000,000,000 bytes; at most 76,800,000 are read"),
+        (10**9, {"chunks": (96, 1000)}, "768,000,000,000 bytes; at most 76,800,000 are read"),
+        (100, {"chunks": (96, 1_000_000), "maxshape": (96, None)}, "768,000,000 bytes; at most 76,800,000 are read"),
+        (10_000, {"chunks": (96, 1000)}, "7,680,000 bytes, the file holds 0"),
+        (10_000, {"chunks": (96, 1000), "compression": "gzip"}, "7,680,000 bytes, the file holds 0"),
+        (110_000, {"chunks": (96, 110_000), "compression": "gzip", "data": np.zeros((96, 110_000))}, "84,480,000 byt"),
     ],
 )
-def test_hdf5_that_only_announces_takes_no_memory(tmp_path: Path, frames: int, filled: dict[str, object]) -> None:
+def test_hdf5_that_only_announces_takes_no_memory(
+    tmp_path: Path, frames: int, filled: dict[str, object], words: str
+) -> None:
     path = tmp_path / "Greeting.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("3D_positions", (96, frames), "f8", **filled)
     imports = "from pathlib import Path\nfrom diffpose_core.data.readers.h36m_files import read_h5_poses"
     said = refusal_within(64, imports, f"read_h5_poses(Path({str(path)!r}))")
-    assert f"3D_positions is (96, {frames}), {768 * frames:,} bytes: more than is stored or than is read" in said
+    assert f"3D_positions announces {words}" in said
 
 
 def npz_of(path: Path, value: object) -> Path:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -127,6 +128,7 @@ def test_a_test_sequence_saved_again_as_version_5_is_read_too(tmp_path: Path) ->
 def test_universal_annotations_have_another_size(tmp_path: Path) -> None:
     world = people(3)
     write_3dhp_test(tmp_path, "TS1", world, np.ones(3), np.full(3, 2))
+    rewrite(tmp_path / "mpi_inf_3dhp_test_set" / "TS1" / "annot_data.mat", sideways)  # those lie on no 2D joints
     write_3dhp_sequence(tmp_path, "S2", 1, world)
     write_3dhp_sequence(tmp_path, "S2", 2, world)
     source = MpiInf3dhp(tmp_path, "universal", ("TS1", "S2"))
@@ -163,6 +165,7 @@ def test_the_test_cameras_are_those_that_are_known() -> None:
         (calibration_text({0: FileCamera.around(0)}, intrinsic="1 2 3"), "intrinsic has 3 numbers, expected 16"),
         (calibration_text({0: FileCamera.around(0)}, intrinsic="0 " * 16), "all zeros"),
         (calibration_text({0: FileCamera.around(0)}, extrinsic="1 " * 16), "is not a rotation"),
+        (calibration_text({0: replace(FileCamera.around(0), rotation=1.01 * np.eye(3))}), "is not a rotation"),
         (calibration_text({0: FileCamera.around(0)}, size="2048 nan"), "'nan' is not a finite number"),
         (calibration_text({0: FileCamera.around(0)}) * 2, "'Camera' is not a finite number"),
         (calibration_text({0: FileCamera.around(0)}) + "name 0\n", "camera 0 is there twice"),
@@ -194,6 +197,15 @@ def test_damaged_test_calibrations_are_refused(change: dict[str, str], words: st
         read_camera_of_test(tmp_path, "TS5-6")
 
 
+def test_of_several_test_cameras_in_a_file_the_first_counts(tmp_path: Path) -> None:
+    first = TEST_CAMERAS["ts1-4cameras.calib"]
+    text = TEST_CALIBRATION.format(**first) + TEST_CALIBRATION.format(**first | {"focal": "9", "origin": "0 0 0"})
+    (tmp_path / "ts1-4cameras.calib").write_text(text)
+    placed = read_camera_of_test(tmp_path, "TS1-4")
+    assert placed.camera.fx == pytest.approx(1500.172, abs=0.01)
+    assert placed.to_world(np.zeros(3))[2] == pytest.approx(1.38786)
+
+
 def rewrite(path: Path, change: Callable[[h5py.File], None]) -> None:
     with h5py.File(path, "r+") as file:
         change(file)
@@ -214,6 +226,10 @@ def replaced(name: str, data: object) -> Callable[[h5py.File], None]:
 def endless(file: h5py.File) -> None:
     del file["annot3"]
     file.create_dataset("annot3", (10**9, 1, 17, 3), "f8", chunks=(1000, 1, 17, 3))
+
+
+def sideways(file: h5py.File) -> None:
+    file["univ_annot3"][..., 0] += 500.0
 
 
 def moved(file: h5py.File) -> None:
@@ -271,6 +287,12 @@ def test_annotations_and_calibrations_of_two_sequences_are_refused(tmp_path: Pat
         list(source.recordings())
     with pytest.raises(ValueError, match="subject 'S9' is none of S1 to S8"):
         list(MpiInf3dhp(tmp_path, subjects=("S9",)).recordings())
+
+
+@pytest.mark.parametrize("who", ["S9", "TS1", "s8"])
+def test_only_people_in_the_studio_can_be_for_validation(who: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"validation names '{who}'; there are S1, S2, S3, S4, S5, S6, S7, S8"):
+        next(MpiInf3dhp(tmp_path, validation=("S1", who)).recordings())
 
 
 def prepare(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -123,6 +123,26 @@ NUMPY = b"\x80\x02cnumpy.core.multiarray\n"
 TYPE = b"\x80\x02cnumpy\ndtype\n" + F8 + b"R"
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
+    "100,000 dimensions": (
+        array_pickle(F8, b"(" + HUGE + b"2" * 99_999 + b"t", text(b"")), "the shape of an array has 100,000 dimensions",
+    ),
+    "numbers of a million digits as a shape": (
+        array_pickle(F8, b"\x8b" + struct.pack("<i", 10**6) + b"\x01" * 10**6 + b"2" * 31 + b"t", text(b""))
+        .replace(b"(K\x01\x8b", b"(K\x01(\x8b"), "not made of whole numbers",
+    ),
+    "one text as many arrays": (
+        b"\x80\x02" + text(bytes(800)) + b"q\x000(" + array_pickle(F8, b"K\x64\x85", b"h\x00")[2:-1] * 50 + b"l.",
+        "its arrays hold more than the file does",
+    ),
+    "one text encoded many times": (
+        b"\x80\x02" + text(b"a" * 800) + b"q\x00(" + b"c_codecs\nencode\nh\x00U\x06latin1\x86R" * 50 + b"l.",
+        "its arrays hold more than the file does",
+    ),
+    "one list as many arrays": (
+        b"\x80\x02](" + b"N" * 9000 + b"eq\x000("
+        + array_pickle(kind(b"O8"), b"M\x28\x23\x85", b"h\x00")[2:-1] * 150 + b"l.",
+        "its arrays hold more than the file does",
+    ),
     "instance": (b"(cnumpy\ndtype\nS'f8'\no.", "operation b'o'"),
     "class by name": (b"(S'true'\nios\nsystem\n.", "operation b'i'"),
     "new object": (b"\x80\x02cnumpy\nndarray\n)\x81.", "operation"),
@@ -218,6 +238,14 @@ def test_a_small_file_takes_little_memory(data: bytes, outcome: str) -> None:
     found, megabytes = read_in_little_memory("pickles", "loads_arrays", "sys.stdin.buffer.read(), 'bad.pkl'", data)
     assert found.startswith(outcome)
     assert megabytes < 200
+
+
+def test_operations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pickles._Operations.left == pickles.MOST_OPERATIONS
+    monkeypatch.setattr(pickles._Operations, "left", 100)
+    assert len(loads_arrays(b"(" + b"]" * 97 + b"l.", "a")) == 97
+    with pytest.raises(ValueError, match="it has more than 1,048,576 operations"):
+        loads_arrays(b"(" + b"]" * 98 + b"l.", "a")
 
 
 def test_files_are_found_and_not_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

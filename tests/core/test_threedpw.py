@@ -105,6 +105,13 @@ def test_training_poses_are_thinned_and_have_no_view(tmp_path: Path) -> None:
     assert (recording.view, recording.frame_rate_hz, recording.frames.tolist()) == (None, 15.0, [2, 4])
 
 
+def test_every_frame_of_validation_and_test_is_kept(tmp_path: Path) -> None:
+    for split in ("validation", "test"):
+        write_3dpw(tmp_path, split, one_sequence())
+        (recording,) = ThreeDpw(tmp_path, splits=(split,), most_hz=1.0).recordings()
+        assert (recording.frame_rate_hz, recording.frames.tolist()) == (30.0, [0, 1, 2, 3, 4, 5])
+
+
 def test_keypoints_are_openposes_where_they_are_the_same_joints(tmp_path: Path) -> None:
     """Column k lies at (100 + k, 200 + k); the left hip, 11, is not seen, nor is the nose in the second frame."""
     stored = np.tile(np.array([[100], [200], [0]]) + np.arange(18.0), (2, 1, 1))
@@ -135,13 +142,13 @@ def test_keypoints_are_openposes_where_they_are_the_same_joints(tmp_path: Path) 
 
 @pytest.mark.parametrize("regressed", [True, False])
 def test_a_body_model_gives_the_joints(regressed: bool, tmp_path: Path) -> None:
-    """A stiff body, turned about its root, moved, and 10 cm taller: the formula is that of a rigid motion."""
+    """A stiff body, turned about its root, moved, and 10 cm taller by ten coefficients: the formula is that of a rigid motion."""
     rest, _ = write_smpl(tmp_path / "smpl")
     frames, turn = 4, 0.7
     trans = people(frames, 1)[:, 0]
     sequence = threedpw_sequence(
         "s", [np.zeros((frames, 24, 3))] * 2, walking_camera(frames), [np.ones(frames)] * 2,
-        trans=[trans, trans + 1], betas=[np.eye(10)[0] * 0.1] * 2, genders=["f", np.array("m")],
+        trans=[trans, trans + 1], betas=[np.array([0.06, *[0] * 8, 0.04, 7, 7])] * 2, genders=["f", np.array("m")],
     )  # fmt: skip
     for poses in sequence["poses"]:
         poses[:, 1] = turn

@@ -411,7 +411,8 @@ LEFT_LEG_FIRST = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 def write_smpl(folder: Path, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Body models of stiff people, man and woman, and a regressor; their 17 joints [17, 3] at rest, y up, by gender.
 
-    All of the body hangs on the root, at the origin; the first shape coefficient makes it taller, one metre for one.
+    All of the body hangs on the root, at the origin; the first shape coefficient and the tenth make it taller, one
+    metre for one, as would any later one.
     """
     rng, rest = np.random.default_rng(seed), {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -424,8 +425,8 @@ def write_smpl(folder: Path, seed: int = 0) -> tuple[dict[str, np.ndarray], np.n
         weights[:, 0] = 1
         joint_rows = np.zeros((24, 6890))
         joint_rows[range(24), range(100, 124)] = 1
-        taller = np.zeros((6890, 3, 10))
-        taller[:17, 1, 0] = 1
+        taller = np.zeros((6890, 3, 12))
+        taller[:17, 1, [0, 9, 10, 11]] = 1
         np.savez(
             folder / f"SMPL_{gender}.npz", v_template=template, shapedirs=taller, posedirs=np.zeros((6890, 3, 207)),
             J_regressor=joint_rows, weights=weights,

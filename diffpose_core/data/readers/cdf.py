@@ -17,8 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from diffpose_core.data.readers.files import read_bounded
+
 LIMIT_BYTES = 1 << 28
 """Largest file, and largest variable, that is read."""
+_MOST_DIMENSIONS = 10
+_MOST_VARIABLES = 1000
+_MOST_ENTRIES = 1 << 18
+"""Most records of a variable's index and entries in them, used or not."""
+_GZIP_FRAME = 1024
+"""More than gzip puts around data, which it makes hardly larger."""
 _WIDE, _NARROW, _PLAIN = bytes.fromhex("cdf30001"), bytes.fromhex("cdf26002"), bytes.fromhex("0000ffff")
 _BYTE_ORDER = dict.fromkeys((1, 2, 5, 7, 9, 11, 12, 18), ">") | dict.fromkeys((4, 6, 13, 16, 17), "<")
 _NUMBERS = {21: "f4", 44: "f4", 22: "f8", 45: "f8"}
@@ -46,9 +54,9 @@ class _Cdf:
         return kind, *fields, at + struct.calcsize(whole)
 
     def numbers(self, at: int, count: int) -> list[int]:
-        """Return ``count`` four-byte numbers."""
-        if not 0 <= 4 * count <= len(self.data) - at:
-            raise ValueError(f"{count:,} numbers are announced at byte {at:,} of {len(self.data):,}")
+        """Return ``count`` four-byte numbers, one for each dimension."""
+        if not 0 <= count <= _MOST_DIMENSIONS:
+            raise ValueError(f"{count:,} dimensions are announced; at most {_MOST_DIMENSIONS} are read")
         return list(struct.unpack_from(f">{count}i", self.data, at))
 
 
@@ -59,13 +67,9 @@ def read_cdf(path: str | Path, variable: str) -> np.ndarray:
         FileNotFoundError: no such file.
         ValueError: not such a CDF, damaged, no such variable, or larger than ``LIMIT_BYTES`` or than the file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"motion data file not found: {path}")
-    if (size := path.stat().st_size) > LIMIT_BYTES:
-        raise ValueError(f"{path} holds {size:,} bytes; at most {LIMIT_BYTES:,} are read")
+    data = read_bounded(path, LIMIT_BYTES, "motion data file")
     try:
-        return _variable(_open(path.read_bytes()), variable)
+        return _variable(_open(data), variable)
     except (ValueError, struct.error, zlib.error) as error:
         raise ValueError(f"{path}: not read as a CDF: {error}") from error
 
@@ -109,16 +113,16 @@ def _variable(cdf: _Cdf, wanted: str) -> np.ndarray:
             if name == wanted:
                 return _values(cdf, fields, _shape(cdf, kind, at, shared), _BYTE_ORDER[encoding], flags)
             there.append(name)
-    raise ValueError(f"variable {wanted!r} is missing; there are {', '.join(there) or 'none'}")
+    raise ValueError(f"variable {wanted!r} is missing; there are {', '.join(there)[:300] or 'none'}")
 
 
 def _variables(cdf: _Cdf, at: int) -> Iterator[tuple[int, tuple[Any, ...], str, int]]:
     """Yield kind, fields, name and where the dimensions follow, of each variable in a chain."""
-    seen = set()
+    left = _MOST_VARIABLES
     while at:
-        if at in seen:
-            raise ValueError("its variables follow each other in a circle")
-        seen.add(at)
+        left -= 1
+        if left < 0:
+            raise ValueError(f"its variables are more than {_MOST_VARIABLES:,}, or follow each other in a circle")
         layout = f"@ii@@iiiiiii@i{256 if cdf.wide else 64}s"
         kind, following, *fields, name, end = cdf.record(at, (_R_VARIABLE, _Z_VARIABLE), layout)
         yield kind, tuple(fields), name.rstrip(b"\0 ").decode("latin-1"), end
@@ -167,31 +171,28 @@ def _values(cdf: _Cdf, fields: tuple[Any, ...], shape: list[int], order: str, fl
 
 def _blocks(cdf: _Cdf, at: int) -> Iterator[tuple[int, int, int]]:
     """Yield first record, last record and offset of each block that an index names, in their order."""
-    seen: set[int] = set()
-    following = [at]
+    following, left = [at], _MOST_ENTRIES
     while following:
         at = following.pop()
-        if at in seen:
-            raise ValueError("its records are listed in a circle")
-        seen.add(at)
         _, after, entries, used, begin = cdf.record(at, (_VXR,), "@ii")
         if after:
             following.append(after)
-        numbers = cdf.numbers(begin, 2 * entries)
         if not 0 <= used <= entries:
             raise ValueError(f"an index of {entries} entries uses {used}")
+        left -= 1 + entries
+        if left < 0:
+            raise ValueError(f"its index has more than {_MOST_ENTRIES:,} entries, or leads in a circle")
+        columns = ((">i4", 0), (">i4", 4 * entries), (">i8" if cdf.wide else ">i4", 8 * entries))
+        named = (np.frombuffer(cdf.data, layout, used, begin + skipped).tolist() for layout, skipped in columns)
         inner = []
-        for i in range(used):
-            (offset,) = struct.unpack_from(
-                ">q" if cdf.wide else ">i", cdf.data, begin + 8 * entries + (8 if cdf.wide else 4) * i
-            )
+        for first, last, offset in zip(*named, strict=True):
             kind, _ = cdf.record(offset, (_VXR, _VVR, _CVVR), "")
             if kind == _VXR:
                 inner.append(offset)
             elif inner:
                 raise ValueError("an index names both blocks and further indices")
             else:
-                yield numbers[i], numbers[entries + i], offset
+                yield first, last, offset
         following.extend(reversed(inner))
 
 
@@ -200,7 +201,8 @@ def _block(cdf: _Cdf, at: int, size: int, wanted: int) -> bytes:
     kind, begin = cdf.record(at, (_VVR, _CVVR), "")
     if kind == _CVVR:
         _, _, length, begin = cdf.record(at, (_CVVR,), "i@")
-        return _inflate(cdf.data[begin : begin + max(0, length)], size)[:wanted]
+        length = min(max(0, length), 2 * size + _GZIP_FRAME)  # or each block could claim the rest of the file
+        return _inflate(cdf.data[begin : begin + length], size)[:wanted]
     size = min(size, wanted)
     found = cdf.data[begin : begin + size]
     if len(found) != size:

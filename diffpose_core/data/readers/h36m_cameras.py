@@ -22,6 +22,7 @@ and this library have 2 t. In the images the two differ by 0.1 px on average and
 from __future__ import annotations
 
 import ast
+import io
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -31,6 +32,7 @@ import h5py
 import numpy as np
 
 from diffpose_core.camera import Camera
+from diffpose_core.data.readers.files import read_bounded
 from diffpose_core.data.readers.h36m_files import h5_numbers
 from diffpose_core.data.readers.h36m_layout import CAMERAS
 
@@ -55,12 +57,9 @@ def load_cameras(path: Path, subjects: Collection[str]) -> Cameras:
     read = {".xml": _read_xml, ".h5": _read_h5, ".py": _read_python}.get(path.suffix)
     if read is None:
         raise ValueError(f"{path}: cameras are read from metadata.xml, cameras.h5 or h36m_dataset.py")
-    if not path.is_file():
-        raise FileNotFoundError(f"camera file not found: {path}")
-    if (size := path.stat().st_size) > LIMIT_BYTES:
-        raise ValueError(f"{path} holds {size:,} bytes; at most {LIMIT_BYTES:,} are read")
+    data = read_bounded(path, LIMIT_BYTES, "camera file")
     try:
-        camera = read(path)
+        camera = read(data)
         return {(subject, name): camera(subject, name) for subject in subjects for name in CAMERAS}
     except (
         ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, RuntimeError, SyntaxError, MemoryError,
@@ -83,9 +82,9 @@ def _camera(
     return camera, np.column_stack([rotation, -rotation @ place_mm / 1000.0])
 
 
-def _read_xml(path: Path) -> Callable[[str, str], tuple[Camera, np.ndarray]]:
+def _read_xml(data: bytes) -> Callable[[str, str], tuple[Camera, np.ndarray]]:
     """Read ``w0``: 6 numbers by camera and subject S1 to S11, then f, c, k, p by camera."""
-    found = re.search(r"<w0>\s*\[([^\]<]*)\]\s*</w0>", path.read_text("utf-8"))
+    found = re.search(r"<w0>\s*\[([^\]<]*)\]\s*</w0>", data.decode("utf-8"))
     if not found:
         raise ValueError("there is no <w0>[...]</w0>")
     numbers = np.array(list(map(float, found[1].split())))
@@ -111,11 +110,11 @@ def _turns(angles: np.ndarray) -> np.ndarray:
     return about_x @ about_y @ about_z
 
 
-def _read_h5(path: Path) -> Callable[[str, str], tuple[Camera, np.ndarray]]:
+def _read_h5(data: bytes) -> Callable[[str, str], tuple[Camera, np.ndarray]]:
     """Read ``subject9/camera1``: R [3, 3] transposed, T [3, 1], f and c [2, 1], k [3, 1], p [2, 1], Name [8, 1]."""
 
     def camera(subject: str, name: str) -> tuple[Camera, np.ndarray]:
-        with h5py.File(path, "r") as file:
+        with h5py.File(io.BytesIO(data), "r") as file:
             place = f"subject{subject[1:]}/camera{list(CAMERAS).index(name) + 1}"
             kept = "".join(map(chr, h5_numbers(file, f"{place}/Name", (len(name), 1), "ui").ravel()))
             if kept != name:
@@ -130,10 +129,10 @@ def _read_h5(path: Path) -> Callable[[str, str], tuple[Camera, np.ndarray]]:
     return camera
 
 
-def _read_python(path: Path) -> Callable[[str, str], tuple[Camera, np.ndarray]]:
+def _read_python(data: bytes) -> Callable[[str, str], tuple[Camera, np.ndarray]]:
     """Read the two tables of literals; the rest of the file is not looked at, and nothing is executed."""
     found: dict[str, Any] = {}
-    for node in ast.parse(path.read_text("utf-8"), str(path)).body:
+    for node in ast.parse(data.decode("utf-8")).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
             if name in (_INTRINSICS, _EXTRINSICS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import h5py
@@ -10,11 +9,10 @@ import numpy as np
 
 from diffpose_core.data.readers.cdf import read_cdf
 from diffpose_core.data.readers.h36m_layout import LIMIT_FRAMES, POINTS, Folders
+from diffpose_core.data.readers.hdf5 import member, stored_dataset
 
 H5_KEY = "3D_positions"
 H5_LIMIT_BYTES = LIMIT_FRAMES * POINTS * 3 * 8
-_DEFLATE = 1032
-"""Deflate makes data at most so many times smaller."""
 
 
 def read_cdf_poses(path: Path) -> np.ndarray:
@@ -50,7 +48,7 @@ def read_h5_poses(path: Path) -> np.ndarray:
 
 
 def h5_numbers(file: h5py.Group, key: str, shape: tuple[int | None, ...], kinds: str = "f") -> np.ndarray:
-    """Read a dataset of numbers after comparing what it announces with what is stored.
+    """Read a dataset of numbers that lies in the file, after comparing what it announces with what is stored.
 
     Args:
         file: file or group.
@@ -61,18 +59,12 @@ def h5_numbers(file: h5py.Group, key: str, shape: tuple[int | None, ...], kinds:
     Raises:
         ValueError: no such dataset, another shape or type, or more announced than stored or than the limit.
     """
-    data = file.get(key)
-    if not isinstance(data, h5py.Dataset):
-        raise ValueError(f"dataset {key!r} is missing")
-    if data.is_virtual or data.external or data.file.filename != file.file.filename:
-        raise ValueError(f"dataset {key!r} lies in another file")
-    alike = len(data.shape or ()) == len(shape) and all(w in (None, s) for w, s in zip(shape, data.shape, strict=True))
+    if (found := member(file, key)) is None:
+        raise ValueError(f"dataset {key!r} is missing or a link")
+    data = stored_dataset(found, key, H5_LIMIT_BYTES)
+    alike = len(data.shape) == len(shape) and all(w in (None, s) for w, s in zip(shape, data.shape, strict=True))
     if not alike or data.dtype.kind not in kinds:
         raise ValueError(f"{key} is {data.shape} of {data.dtype}, expected {shape} of kind {kinds}")
-    stored = data.id.get_storage_size() * (1 if data.compression is None else _DEFLATE)
-    chunk = math.prod(data.chunks or (1,)) * data.dtype.itemsize
-    if data.nbytes > stored or max(data.nbytes, chunk) > H5_LIMIT_BYTES:
-        raise ValueError(f"{key} is {data.shape}, {data.nbytes:,} bytes: more than is stored or than is read")
     return np.asarray(data[()])
 
 

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from diffpose_core.data.readers.files import read_bounded
 from diffpose_core.data.readers.h36m_layout import CAMERAS, SUBJECTS, sequence_name
 
 LIMIT_BYTES = 1 << 26
@@ -38,13 +39,9 @@ def read_frame_list(path: str | Path) -> dict[str, set[int]]:
         FileNotFoundError: no such file.
         ValueError: a line has another form, or no recording of Human3.6M; or the file is too large or empty.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"list of frames not found: {path}")
-    if (size := path.stat().st_size) > LIMIT_BYTES:
-        raise ValueError(f"{path} holds {size:,} bytes; at most {LIMIT_BYTES:,} are read")
+    text = read_bounded(path, LIMIT_BYTES, "list of frames").decode("utf-8", "replace")
     found: dict[str, set[int]] = defaultdict(set)
-    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             recording, frame = _frame(line.strip(), f"{path}, line {number}")
             found[recording].add(frame)

@@ -17,6 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from diffpose_core.data.readers.hdf5 import member, stored_dataset
+
 LIMIT_BYTES = 1 << 29
 """Most that is read of one variable."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -198,34 +200,20 @@ def _numbers(header: _Header, data: memoryview, order: str, name: str) -> np.nda
 
 def _load_hdf5(path: Path, name: str) -> np.ndarray | list[np.ndarray]:
     with h5py.File(path, "r") as file:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        if (whole := member(file, name)) is None:
             raise _missing(name, file)
-        found = _dataset(file[name], name)
+        found = stored_dataset(whole, name, LIMIT_BYTES)
         if h5py.check_ref_dtype(found.dtype) is not h5py.Reference:
             return _read(found, name)
         if found.size > _MOST_CELLS:
             raise ValueError(f"{name} announces {found.size:,} cells; at most {_MOST_CELLS:,} are read")
-        cells = [_dataset(file[r], f"{name}{{{i}}}") for i, r in enumerate(found[()].T.ravel(order="F"), 1)]
+        references = enumerate(found[()].T.ravel(order="F"), 1)
+        cells = [stored_dataset(file[r], f"{name}{{{i}}}", LIMIT_BYTES) for i, r in references]
         if sum(c.nbytes for c in cells) > LIMIT_BYTES:
             raise ValueError(
                 f"{name} announces {sum(c.nbytes for c in cells):,} bytes; at most {LIMIT_BYTES:,} are read"
             )
         return [_read(c, f"{name}{{{i}}}") for i, c in enumerate(cells, 1)]
-
-
-def _dataset(found: Any, name: str) -> Any:
-    """Return a data set once it is one whose numbers, no more of them than may be read, lie within the file."""
-    if not isinstance(found, h5py.Dataset):
-        raise ValueError(f"{name} is a structure or an object; only real numbers are read")
-    if found.is_virtual or found.external:
-        raise ValueError(f"{name} lies in another file")
-    chunk = math.prod(found.chunks or (1,)) * found.dtype.itemsize
-    if max(found.nbytes, chunk) > LIMIT_BYTES:
-        raise ValueError(f"{name} announces {max(found.nbytes, chunk):,} bytes; at most {LIMIT_BYTES:,} are read")
-    stored = found.id.get_storage_size()
-    if stored < found.nbytes and (found.chunks is None or not stored):
-        raise ValueError(f"{name} announces {found.nbytes:,} bytes, the file holds {stored:,}")
-    return found
 
 
 def _read(found: Any, name: str) -> np.ndarray:

@@ -37,6 +37,7 @@ H36M17_NAMES = (
     "head_top", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
 )  # fmt: skip
 """H36M17 in the data set's words; its head stands for the nose."""
+STUDIO = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8")
 TRAINING_CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
 """Those that the field uses (``util/mpii_get_camera_set.m``, "vnect"); the others look down from the ceiling."""
 ACTIVITIES = ("Stand-Walk", "Exercise", "Sit", "Crouch-Reach", "Floor", "Sports", "Misc")
@@ -66,7 +67,7 @@ class MpiInf3dhp:
 
     source: Path
     annotation: Literal["metric", "universal"] = "metric"
-    subjects: tuple[str, ...] = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", *SCENES)
+    subjects: tuple[str, ...] = (*STUDIO, *SCENES)
     validation: tuple[str, ...] = ("S8",)
     most_hz: float = MOST_HZ
 
@@ -88,15 +89,15 @@ class MpiInf3dhp:
             FileNotFoundError: a file of a subject is missing.
             ValueError: an unknown subject, a file is damaged, or annotations and calibration contradict each other.
         """
+        check_named("validation", self.validation, (), STUDIO)
         for who in self.subjects:
             if who in SCENES:
                 yield from self._test(who)
-            elif who in {f"S{n}" for n in range(1, 9)}:
+            elif who in STUDIO:
                 for sequence in (1, 2):
                     yield from self._studio(who, sequence)
             else:
                 raise ValueError(f"subject {who!r} is none of S1 to S8 and TS1 to TS6")
-        check_named("validation", self.validation, (), [f"S{n}" for n in range(1, 9)])
 
     @property
     def _key(self) -> str:

@@ -7,15 +7,19 @@ import math
 import pickle
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-_MOST_DIMENSIONS = 32
+from diffpose_core.data.readers.files import read_bounded
+
 LIMIT_BYTES = 1 << 32
 """Largest pickle that is read."""
+MOST_OPERATIONS = 1 << 20
+"""Most operations of a pickle, objects in arrays counted too; the data sets' files have some ten thousand."""
+_MOST_DIMENSIONS = 32
 _KINDS = re.compile(r"[biufc]\d{1,2}|[SU]\d{1,9}|O8?")
 _ESCAPE = re.compile(rb"""\\(?:[\\'"nrt]|x[0-9a-fA-F]{2})""")
 _KEYS = (str, bytes, int)
@@ -72,9 +76,11 @@ def _fill(array: np.ndarray, state: object) -> None:
     if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _Kind):
         raise pickle.UnpicklingError("the state of an array is unknown")
     _, shape, kind, fortran, data = state
-    if type(shape) is not tuple or len(shape) > _MOST_DIMENSIONS:
-        raise pickle.UnpicklingError(f"the shape of an array is no tuple of at most {_MOST_DIMENSIONS} numbers")
-    if not all(type(n) is int and n >= 0 for n in shape):
+    if type(shape) is tuple and len(shape) > _MOST_DIMENSIONS:
+        raise pickle.UnpicklingError(
+            f"the shape of an array has {len(shape):,} dimensions; at most {_MOST_DIMENSIONS} are read"
+        )
+    if type(shape) is not tuple or not all(type(n) is int and 0 <= n < 1 << 63 for n in shape):
         raise pickle.UnpicklingError("the shape of an array is not made of whole numbers")
     if kind.dtype.hasobject:
         if type(data) is not list or any(type(d) is np.ndarray and d.dtype.hasobject for d in data):
@@ -140,6 +146,21 @@ class _ArraysOnly(pickle._Unpickler):
     pop_mark: Callable[[], list[Any]]
     readline: Callable[[], bytes]
 
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self.dispatch = self.operations = _Operations(_DISPATCH)  # type: ignore[misc] # its own, as it counts
+        self.bytes_left = 2 * len(data)
+
+    def take(self, parts: Sequence[object]) -> None:
+        """Count what is copied, as a memo could hand out the same again and again.
+
+        Text becomes bytes, and bytes an array: what is used once is copied twice at most. Objects are operations.
+        """
+        self.bytes_left -= sum(len(part) for part in parts if isinstance(part, (str, bytes)))
+        self.operations.left -= sum(len(part) for part in parts if isinstance(part, list))
+        if self.bytes_left < 0 or self.operations.left < 0:
+            raise pickle.UnpicklingError("its arrays hold more than the file does")
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError(f"it names {module[:80]}.{name[:80]}; only numpy arrays are read")
@@ -149,11 +170,13 @@ class _ArraysOnly(pickle._Unpickler):
         arguments, function = self.stack.pop(), self.stack[-1]
         if not isinstance(function, _Function) or type(arguments) is not tuple:
             raise pickle.UnpicklingError("it calls what is no function of numpy's arrays")
+        self.take(arguments)
         self.stack[-1] = function.call(*arguments)
 
     def load_build(self) -> None:
         state, thing = self.stack.pop(), self.stack[-1]
         if type(thing) is np.ndarray:
+            self.take(state if type(state) is tuple else ())
             _fill(thing, state)
         elif isinstance(thing, _Kind):
             thing.build(state)
@@ -189,11 +212,20 @@ class _ArraysOnly(pickle._Unpickler):
 
 
 class _Operations(dict[int, Any]):
-    def __missing__(self, code: int) -> Any:
-        raise pickle.UnpicklingError(f"operation {bytes([code])!r} is none that arrays need")
+    """What an unpickler can do, each time counted."""
+
+    left = MOST_OPERATIONS
+
+    def __getitem__(self, code: int) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise pickle.UnpicklingError(f"it has more than {MOST_OPERATIONS:,} operations")
+        if code not in self:
+            raise pickle.UnpicklingError(f"operation {bytes([code])!r} is none that arrays need")
+        return super().__getitem__(code)
 
 
-_ArraysOnly.dispatch = _Operations(
+_DISPATCH: Mapping[int, Any] = (
     {
         getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]]
         for name in (
@@ -227,7 +259,7 @@ def loads_arrays(data: bytes, where: str) -> Any:
         ValueError: it names anything else, a callable above all, or is damaged.
     """
     try:
-        return _ArraysOnly(io.BytesIO(data), encoding="latin1").load()
+        return _ArraysOnly(data).load()
     except (
         pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError,
         MemoryError, struct.error, RecursionError,
@@ -242,9 +274,4 @@ def load_arrays_pickle(path: str | Path) -> Any:
         FileNotFoundError: no such file.
         ValueError: larger than ``LIMIT_BYTES``, or see :func:`loads_arrays`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"motion data file not found: {path}")
-    if (size := path.stat().st_size) > LIMIT_BYTES:
-        raise ValueError(f"{path} holds {size:,} bytes; at most {LIMIT_BYTES:,} are read")
-    return loads_arrays(path.read_bytes(), str(path))
+    return loads_arrays(read_bounded(path, LIMIT_BYTES, "motion data file"), str(path))
