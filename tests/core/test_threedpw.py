@@ -142,7 +142,7 @@ def test_keypoints_are_openposes_where_they_are_the_same_joints(tmp_path: Path) 
 
 @pytest.mark.parametrize("regressed", [True, False])
 def test_a_body_model_gives_the_joints(regressed: bool, tmp_path: Path) -> None:
-    """A stiff body, turned about its root, moved, and 10 cm taller by ten coefficients: the formula is that of a rigid motion."""
+    """A stiff body, turned about its root, moved, and 10 cm taller by ten coefficients: a rigid motion."""
     rest, _ = write_smpl(tmp_path / "smpl")
     frames, turn = 4, 0.7
     trans = people(frames, 1)[:, 0]
