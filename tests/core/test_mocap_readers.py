@@ -219,7 +219,7 @@ def test_a_bad_amc_is_refused_by_name(tmp_path: Path, change: Callable[[list[str
 
 
 def test_an_amc_needs_one_asf_beside_it(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no \.amc file in"):
+    with pytest.raises(FileNotFoundError, match=r"no X\.amc in"):
         list(AsfAmc(tmp_path).recordings())
     write_acclaim(tmp_path)
     (tmp_path / "05" / "other.asf").write_text("")

@@ -141,10 +141,12 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monk
 
     def recordings(self: Npz) -> Iterator[Recording]:
         yield Recording("walk", "1", "train", 30.0, np.arange(12), POSES)
+        yield Recording("run", "1", "train", 30.0, np.arange(12), POSES)
         assert list((tmp_path / "out").iterdir())
         signal.raise_signal(number)
 
     monkeypatch.setattr(Npz, "recordings", recordings)
+    monkeypatch.setattr(command, "tqdm", lambda steps, unit: steps)  # its type is none that is checked here
     out = tmp_path / "out" / "a.safetensors"
     monkeypatch.setattr(sys, "argv", ["prepare.py", "npz", "--source", str(SCRIPT), "--out", str(out)])
     before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
