@@ -101,8 +101,8 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 def check_named(field: str, given: tuple[str, ...], default: tuple[str, ...], there: Collection[str]) -> None:
     """Refuse names, other than the default ones, that nothing was called; ``ValueError`` says which."""
-    unknown = [name for name in given if name not in there]
-    if given != default and unknown:
+    unknown = [name for name in given if name not in there and name not in default]
+    if unknown:
         raise ValueError(f"{field} names {unknown[0]!r}; there are {', '.join(sorted(there))}")
 
 
