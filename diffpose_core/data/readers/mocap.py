@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diffpose_core.data.readers.files import read_bounded
 from diffpose_core.skeleton import H36M17
 
 CMU_METRES = 0.0254 / 0.45
@@ -127,11 +128,7 @@ def text_lines(path: Path) -> list[str]:
         FileNotFoundError: no such file.
         ValueError: not text, or larger than ``LIMIT_BYTES``.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"motion file not found: {path}")
-    if (size := path.stat().st_size) > LIMIT_BYTES:
-        raise ValueError(f"{path} holds {size:,} bytes; at most {LIMIT_BYTES:,} are read")
-    data = path.read_bytes()
+    data = read_bounded(path, LIMIT_BYTES, "motion file")
     if b"\0" in data:
         raise ValueError(f"{path} is not a text file")
     return [line.decode("latin-1") for line in data.splitlines()]
