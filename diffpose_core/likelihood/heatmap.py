@@ -189,7 +189,7 @@ class HeatmapLikelihood:
         logs = self.heatmaps.log_density(self.camera.project(points), blur_px)
         return torch.where(self.heatmaps.seen[:, None], logs, 0.0).sum(-1)
 
-    def start_root(self, joints: Float[Tensor, "P S 17 3"]) -> RootGuess | None:
+    def start_root(self, joints: Float[Tensor, "P S 17 3"], so_far: Float[Tensor, "P S 3"] | None) -> RootGuess | None:
         """Weighted least squares on cross-multiplied rays of the most likely modes.
 
         A pose that fits the rays badly can be solved to lie behind the camera; then the scaled-orthographic
