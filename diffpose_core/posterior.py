@@ -17,6 +17,8 @@ from diffpose_core.skeleton import H36M17, Skeleton
 COVARIANCE_FLOOR_M = 1e-3
 """Standard deviation added to every joint's covariance: it is positive definite for any number of hypotheses."""
 
+_FIELDS = ("joints", "log_weights", "status")
+
 
 @dataclass(frozen=True)
 class PosePosterior:
@@ -67,8 +69,22 @@ class PosePosterior:
     def to(self, device: torch.device | str) -> PosePosterior:
         """Return a copy on ``device``."""
         evidence = None if self.log_evidence is None else self.log_evidence.to(device)
-        joints, weights, status = (v.to(device) for v in (self.joints, self.log_weights, self.status))
+        joints, weights, status = (getattr(self, name).to(device) for name in _FIELDS)
         return PosePosterior(joints, weights, status, self.skeleton, evidence)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[PosePosterior]) -> PosePosterior:
+        """Join the persons of posteriors of the same frame.
+
+        Raises:
+            ValueError: no parts, or they differ in the number of hypotheses or in having an evidence.
+        """
+        kinds = {(p.joints.shape[1], p.log_evidence is None) for p in parts}
+        if len(kinds) != 1:
+            raise ValueError(f"parts must agree in their number of hypotheses and in having evidence, got {kinds}")
+        evidence = [p.log_evidence for p in parts if p.log_evidence is not None]
+        joints, weights, status = (torch.cat([getattr(p, name) for p in parts]) for name in _FIELDS)
+        return cls(joints, weights, status, parts[0].skeleton, torch.cat(evidence) if evidence else None)
 
     def of(self, persons: Sequence[int]) -> PosePosterior:
         """Return that of some persons, by number."""
