@@ -37,13 +37,12 @@ from diffpose_core.data import (
 from diffpose_core.data.synthetic import observe
 from diffpose_core.likelihood import (
     DepthImage,
-    GroundPlane,
     HeatmapLikelihood,
     JointDepth,
     KnownLengths,
     Likelihood,
-    PreviousPosterior,
 )
+from diffpose_core.likelihood.lengths import ANKLE_HEIGHT_M
 from diffpose_core.metrics import (
     bone_lengths,
     coverage,
@@ -106,6 +105,12 @@ def coarser(camera: Camera, times: int) -> Camera:
     )  # fmt: skip
 
 
+def body_height(joints: Float[Tensor, "P 17 3"]) -> Float[Tensor, "P"]:
+    """Return the height that ``KnownLengths.of_height`` means, metres."""
+    weights = KnownLengths.of_height(torch.ones(1)).weights[0]
+    return bone_lengths(joints) @ weights + ANKLE_HEIGHT_M
+
+
 def noisy(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Return values with Gaussian errors of a share of their size."""
     return values * (1 + share * torch.randn(values.shape, generator=generator))
@@ -144,13 +149,6 @@ def through(view: SyntheticView, factor: float = 1.0) -> HeatmapLikelihood:
     return HeatmapLikelihood(wider, view.camera, view.camera_from_reference)
 
 
-def ground(case: Case, factor: float) -> GroundPlane:
-    """Observe the floor, z = 0 of the world, in the first camera's frame."""
-    pose = case.scene.camera_from_world[0]
-    up = pose[:, 2]
-    return GroundPlane(up, float(-up @ pose[:, 3]), 1, std_m=0.02 * factor)
-
-
 Sensor = Callable[[Case, float, PosePosterior], list[Likelihood]]
 SENSORS: dict[str, Sensor] = {
     "no sensor": lambda case, factor, before: [],
@@ -159,17 +157,11 @@ SENSORS: dict[str, Sensor] = {
     "depth at joints": lambda case, factor, before: [
         JointDepth(case.depth_at_joints_m, factor * DEPTH_SD * case.depth_at_joints_m)
     ],
-    "depth image": lambda case, factor, before: [
-        DepthImage(case.depth_m, case.depth_camera, 1, std_share=factor * DEPTH_SD)
-    ],
-    "height": lambda case, factor, before: [
-        KnownLengths.of_height(case.height_m, factor * LENGTH_SD * case.height_m)
-    ],
+    "depth image": lambda case, factor, before: [DepthImage(case.depth_m, case.depth_camera, 1, factor * DEPTH_SD)],
+    "height": lambda case, factor, before: [KnownLengths.of_height(case.height_m, factor * LENGTH_SD * case.height_m)],
     "bone lengths": lambda case, factor, before: [
         KnownLengths.of_bones(case.lengths_m, factor * LENGTH_SD * case.lengths_m)
     ],
-    "ground plane": lambda case, factor, before: [ground(case, factor)],
-    "previous posterior": lambda case, factor, before: [PreviousPosterior(before, case.elapsed_s * factor)],
 }
 """What is observed beside the first camera's heatmaps, with noise ``factor`` times what it is."""
 
@@ -285,7 +277,9 @@ def measure(estimator: PoseEstimator, data: MocapSet, settings: argparse.Namespa
         for name, (of, contradict) in CONTRADICTIONS.items():
             if of in rows:
                 evidence[name].append(float(infer(estimator, contradict(case), 1, draws).log_evidence))
-    means = {name: {k: float(torch.tensor([r[k] for r in each]).mean()) for k in each[0]} for name, each in rows.items()}
+    means = {
+        name: {k: float(torch.tensor([r[k] for r in each]).mean()) for k in each[0]} for name, each in rows.items()
+    }
     auc = {
         name: roc_auc(torch.tensor([r["log evidence"] for r in rows[of]]), torch.tensor(evidence[name]))
         for name, (of, _) in CONTRADICTIONS.items()
@@ -309,3 +303,32 @@ def table(results: list[Result]) -> str:
         cells = [spread([r.figures[name][k] for r in results], 3 if k[-1].isdigit() else 1) for k in keys]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse the command line, measure, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (training/prepare.py)")
+    parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
+    parser.add_argument(
+        "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
+    )
+    parser.add_argument("--sensors", nargs="+", default=list(SENSORS), choices=list(SENSORS), metavar="NAME")
+    parser.add_argument("--poses", type=int, default=60, help="per seed; equally many of every subject, rounded down")
+    parser.add_argument("--endless", type=int, default=5, help="on so many poses per seed sensors get endless noise")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--hypotheses", type=int, default=50)
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--figure", type=Path, help="draw them here (.png)")
+    args = parser.parse_args()
+    data = load_mocap(args.data, args.split)
+    estimator = PoseEstimator(PosePrior.from_pretrained(args.prior))
+    results = [measure(estimator, data, args, seed) for seed in range(args.seeds)]
+    print(table(results))
+    for name in results[0].auc:
+        print(name, spread([r.auc[name] for r in results], 3))
+    print({name: max(r.endless[name] for r in results) for name in results[0].endless})
+
+
+if __name__ == "__main__":
+    main()
