@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from diffpose_core.camera import Camera
-from diffpose_core.likelihood.base import checked_transform
+from diffpose_core.checks import checked_transform
 from diffpose_core.observation import ObservationModel
 from diffpose_core.skeleton import H36M17, Skeleton
 
@@ -62,6 +63,18 @@ class PosePosterior:
         correction = 1 / (1 - (self.weights**2).sum(-1)).clamp_min(0.5 / max(2, self.joints.shape[1]))
         eye = torch.eye(3, device=raw.device)
         return raw * correction[:, None, None, None] + COVARIANCE_FLOOR_M**2 * eye
+
+    def to(self, device: torch.device | str) -> PosePosterior:
+        """Return a copy on ``device``."""
+        evidence = None if self.log_evidence is None else self.log_evidence.to(device)
+        joints, weights, status = (v.to(device) for v in (self.joints, self.log_weights, self.status))
+        return PosePosterior(joints, weights, status, self.skeleton, evidence)
+
+    def of(self, persons: Sequence[int]) -> PosePosterior:
+        """Return that of some persons, by number."""
+        index = list(persons)
+        evidence = None if self.log_evidence is None else self.log_evidence[index]
+        return PosePosterior(self.joints[index], self.log_weights[index], self.status[index], self.skeleton, evidence)
 
     def transformed(self, target_from_reference: Float[Tensor, "3 4"]) -> PosePosterior:
         """Return the posterior in another frame.
