@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffpose_core import H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior
+from diffpose_core.body import ANKLE_M
 from diffpose_core.data import (
     DepthNoise,
     MocapSet,
@@ -37,12 +38,13 @@ from diffpose_core.data import (
 from diffpose_core.data.synthetic import observe
 from diffpose_core.likelihood import (
     DepthImage,
+    GroundPlane,
     HeatmapLikelihood,
     JointDepth,
     KnownLengths,
     Likelihood,
+    PreviousPosterior,
 )
-from diffpose_core.likelihood.lengths import ANKLE_HEIGHT_M
 from diffpose_core.metrics import (
     bone_lengths,
     coverage,
@@ -58,6 +60,7 @@ ANGLES_DEG = (60.0, 120.0)
 """Between which the second camera is turned about the person; the third one to the other side."""
 DEPTH_SD = 0.02
 LENGTH_SD = 0.01
+GROUND_SD_M = 0.03
 COARSER = 4
 """The depth image has so many times fewer pixels a side."""
 WALL_M = 9.0
@@ -108,7 +111,7 @@ def coarser(camera: Camera, times: int) -> Camera:
 def body_height(joints: Float[Tensor, "P 17 3"]) -> Float[Tensor, "P"]:
     """Return the height that ``KnownLengths.of_height`` means, metres."""
     weights = KnownLengths.of_height(torch.ones(1)).weights[0]
-    return bone_lengths(joints) @ weights + ANKLE_HEIGHT_M
+    return bone_lengths(joints) @ weights + ANKLE_M
 
 
 def noisy(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -141,12 +144,23 @@ def build_case(data: MocapSet, index: int, other: int, generator: torch.Generato
 
 
 def through(view: SyntheticView, factor: float = 1.0) -> HeatmapLikelihood:
-    """Observe through a further camera, its keypoints ``factor`` times as uncertain."""
+    """Observe through a further camera, its keypoints and the box that outliers lie in ``factor`` times as wide."""
     heat = view.heatmaps
-    wider = Heatmaps.from_keypoints(
-        heat.means[:, :, 0], factor**2 * heat.covariances[:, :, 0], heat.visibility, heat.skeleton
-    )
-    return HeatmapLikelihood(wider, view.camera, view.camera_from_reference)
+    if factor != 1:
+        pixels = heat.means[:, :, 0]
+        reach = factor * view.sigma_px[:, None]
+        box = torch.cat([pixels.amin(1) - reach, pixels.amax(1) + reach], -1)
+        heat = Heatmaps.from_mixture(
+            heat.means, factor**2 * heat.covariances, heat.weights, heat.visibility, heat.outlier, box, heat.skeleton
+        )
+    return HeatmapLikelihood(heat, view.camera, view.camera_from_reference)
+
+
+def ground(case: Case, factor: float) -> GroundPlane:
+    """Observe the floor, z = 0 of the world, in the first camera's frame: where it is below the camera is known."""
+    pose = case.scene.camera_from_world[0]
+    up = pose[:, 2]
+    return GroundPlane(torch.cat([up, -(up @ pose[:, 3])[None]]), 1, factor * GROUND_SD_M)
 
 
 Sensor = Callable[[Case, float, PosePosterior], list[Likelihood]]
@@ -162,6 +176,8 @@ SENSORS: dict[str, Sensor] = {
     "bone lengths": lambda case, factor, before: [
         KnownLengths.of_bones(case.lengths_m, factor * LENGTH_SD * case.lengths_m)
     ],
+    "ground plane": lambda case, factor, before: [ground(case, factor)],
+    "previous posterior": lambda case, factor, before: [PreviousPosterior(before, factor * case.elapsed_s)],
 }
 """What is observed beside the first camera's heatmaps, with noise ``factor`` times what it is."""
 
