@@ -25,8 +25,8 @@ COLORS = {"left": (0, 114, 178, 255), "right": (213, 94, 0, 255), "center": (90,
 def glb_bytes(poses: Float[Tensor, "n 17 3"]) -> bytes:
     """Write poses, metres, optical frame, side by side on the plane y = 0.
 
-    Node ``p`` holds person p; below it, ``p/Pelvis`` and the tree of joints: a node's translation is the joint's offset
-    from its parent. Bones are meshes of their own, below the joint at which they start.
+    Below node ``person 0`` lies ``person 0/Pelvis``, below that the tree of joints: a node's translation is the joint's
+    offset from its parent. Balls and bones are nodes of their own, below the joint at which they start.
     """
     scene = trimesh.Scene(base_frame="people")
     for side, color in COLORS.items():
@@ -37,8 +37,8 @@ def glb_bytes(poses: Float[Tensor, "n 17 3"]) -> bytes:
             scene.geometry[f"{shape} {side}"] = mesh
     columns = math.ceil(math.sqrt(len(poses)))
     for p, pose in enumerate(poses.double().numpy() @ GLTF_FROM_OPTICAL.T):
-        _add_person(scene, str(p), pose, SPACING_M * np.array([p % columns, 0, -(p // columns)], dtype=float))
-    return bytes(scene.export(file_type="glb"))
+        _add_person(scene, f"person {p}", pose, SPACING_M * np.array([p % columns, 0, -(p // columns)], dtype=float))
+    return bytes(scene.export(file_type="glb", include_normals=True))
 
 
 def _add_person(scene: trimesh.Scene, person: str, pose: np.ndarray, spot: np.ndarray) -> None:
