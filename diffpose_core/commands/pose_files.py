@@ -28,6 +28,8 @@ SUFFIXES = (".json", ".csv", ".npz")
 LIMIT_BYTES = 1 << 24
 """Largest file that is read."""
 MAX_PERSONS = 10_000
+MAX_POSITION_M = 1000.0
+"""From the origin: nearer than that float32 tells tenths of a millimetre."""
 MAX_BODY_M = 5.0
 """No two joints of a person lie farther apart."""
 COLUMNS = ("person", "joint", "x_m", "y_m", "z_m")
@@ -84,6 +86,8 @@ def _checked(joints: np.ndarray) -> np.ndarray:
         raise ValueError(f"person {person}: no joint is known")
     least = np.where(known[..., None], joints, np.inf).min(1)
     most = np.where(known[..., None], joints, -np.inf).max(1)
+    for person in np.flatnonzero((most > MAX_POSITION_M).any(-1) | (least < -MAX_POSITION_M).any(-1))[:1]:
+        raise ValueError(f"person {person}: joints lie more than {MAX_POSITION_M:g} m from the origin")
     size = (most - least).max(-1)
     for person in np.flatnonzero(size > MAX_BODY_M)[:1]:
         raise ValueError(f"person {person}: joints lie {size[person]:g} m apart; are the units metres?")
