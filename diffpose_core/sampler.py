@@ -167,22 +167,23 @@ class Posterior:
         A fresh guess at every step: a hypothesis whose root once went astray must not stay there.
         """
         pose = joints.unflatten(-1, (-1, 3))
-        weak = torch.diag(self._root_mean.new_tensor(ROOT_SD_M) ** -2)
-        precision = weak.expand(*joints.shape[:2], 3, 3)
-        pulled = (weak @ self._root_mean).expand(*joints.shape[:2], 3)
-        root: Tensor | None = None
+        start = root = self._root_mean.expand(*joints.shape[:2], 3)
+        placed = False
+        precision = torch.diag(self._root_mean.new_tensor(ROOT_SD_M) ** -2).expand(*joints.shape[:2], 3, 3)
+        pulled = torch.zeros_like(root)
         for y in self.likelihoods:
-            guess = y.start_root(pose, root)
+            guess = y.start_root(pose, root if placed else None)
             if guess is None:
                 continue
             precision = precision + guess.precision
-            pulled = pulled + (guess.precision @ guess.position[..., None])[..., 0]
-            if root is None:
-                placed = guess.precision.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) > 0
-                root = torch.where(placed, guess.position, self._root_mean)
+            if placed:  # as corrections of the first guess: one that says nothing leaves its very bits
+                pulled = pulled + (guess.precision @ (guess.position - start)[..., None])[..., 0]
+                root = start + torch.linalg.solve(precision, pulled)
             else:
-                root = torch.linalg.solve(precision, pulled)
-        return self._root_mean.expand(*joints.shape[:2], 3) if root is None else root
+                says = guess.precision.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) > 0
+                start = root = torch.where(says, guess.position, self._root_mean)
+                placed = True
+        return root
 
     def bound(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
         """Return roots moved to where every observation is possible."""

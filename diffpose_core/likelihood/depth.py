@@ -89,9 +89,9 @@ class _Depth:
         drawn = torch.where(wrong, outlier, inlier) - both
         whitener = (readings.known & ~wrong) * readings.variance.rsqrt()
         rows = (whitener[..., None, None] * torch.eye(17, device=depth.device)[..., None]) * self._axis()
-        # Relative to the height of the reading's own Gaussian.
-        height = -0.5 * torch.log(2 * math.pi * readings.variance)
-        scale = torch.where(wrong, outlier - height, math.log1p(-self.outlier)) - drawn
+        # Relative to the density of a reading that is just the joint's depth.
+        exact = math.log1p(-self.outlier) - 0.5 * torch.log(2 * math.pi * readings.variance)
+        scale = torch.where(wrong, outlier, exact) - torch.logaddexp(exact, outlier) - drawn
         return Linearised(
             whitener * (readings.depth_m - depth), rows.flatten(-2),
             (whitener[..., None] * self._axis()).expand(persons, samples, 17, 3),

@@ -57,12 +57,19 @@ class KnownLengths:
         neck bend: ``std_m`` should cover that.
         """
         weights = torch.tensor([[_HEIGHT.get(H36M17.joints[child], 0.0) for _, child in BONES]])
-        return cls(weights, checked("height_m", height_m, (None,))[:, None] - ANKLE_HEIGHT_M, std_m)
+        return cls._of_one(weights, "height_m", height_m, ANKLE_HEIGHT_M, std_m)
 
     @classmethod
     def of_scale(cls, total_m: Tensor, std_m: float | Tensor = 0.1) -> KnownLengths:
         """Sum of all bones [P]: the body's scale, as the sum over another pose of the same person gives it."""
-        return cls(torch.ones(1, len(BONES)), checked("total_m", total_m, (None,))[:, None], std_m)
+        return cls._of_one(torch.ones(1, len(BONES)), "total_m", total_m, 0.0, std_m)
+
+    @classmethod
+    def _of_one(
+        cls, weights: Tensor, name: str, length_m: Tensor, beyond_m: float, std_m: float | Tensor
+    ) -> KnownLengths:
+        length = checked(name, length_m, (None,), allow_nan=True)
+        return cls(weights, length[:, None] - beyond_m, checked_std("std_m", std_m, tuple(length.shape))[:, None])
 
     @property
     def persons(self) -> int:
