@@ -21,7 +21,7 @@ from torch import Tensor
 from diffpose_core.commands.options import add_common, check, make_estimator, make_generator, optional, viz_grid
 from diffpose_core.commands.pose_files import SUFFIXES, pose_bytes, read_poses, replace_bytes, suffix_of
 from diffpose_core.estimator import PoseEstimator
-from diffpose_core.likelihood import JointAbove, KnownJoints, Likelihood
+from diffpose_core.likelihood import KnownJoints, Likelihood
 from diffpose_core.skeleton import H36M17
 
 AT_ONCE = 4000
@@ -104,6 +104,8 @@ def run(args: argparse.Namespace) -> None:
     draw = viz_grid(args.picture)
     scene = optional("diffpose_core.commands.scene", "export", "--out .glb") if suffix == ".glb" else None
     pairs = [parse_above(text) for text in args.above]
+    if pairs:
+        from diffpose_core.likelihood import JointAbove
     conditions: list[Likelihood] = [JointAbove(*pair, margin_m=args.margin) for pair in pairs]
     if args.know:
         conditions.append(read_known(args.know, args.std))
@@ -111,7 +113,8 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         replace_bytes(args.out, scene.glb_bytes(poses) if scene else pose_bytes(poses, suffix))
     if draw:
-        title = f"{min(MAX_DRAWN, args.count)} of {args.count:,} generated poses, from the front and from the left"
+        shown = "" if args.count <= MAX_DRAWN else f"{MAX_DRAWN} of "
+        title = f"{shown}{args.count:,} generated poses, from the front and from the left"
         draw.draw_poses({title: poses[:MAX_DRAWN]}, args.picture)
     print(f"{args.count} poses: {', '.join(str(path) for path in (args.out, args.picture) if path)}")
     for upper, lower in pairs:

@@ -13,6 +13,8 @@ from diffpose_core.posterior import PosePosterior
 
 STATUS = ("OBSERVED", "INFERRED", "MISSING")
 MOMENTS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+NO_MOMENTS = ("",) * (len(MOMENTS) + 1)
+"""Of a single hypothesis: neither covariance nor evidence."""
 COLUMNS = (
     "person", "hypothesis", "joint", "status", "weight", "x_m", "y_m", "z_m",
     *(f"{'xyz'[a]}{'xyz'[b]}_m2" for a, b in MOMENTS), "log_evidence",
@@ -60,4 +62,4 @@ def _rows(posterior: PosePosterior) -> Iterator[tuple[Any, ...]]:
         for j, name in enumerate(named):
             yield (p, "mean", *name, 1, *mean[p][j], *(covariance[p][j][a][b] for a, b in MOMENTS), evidence[p])
         for h, weight in enumerate(weights[p]):
-            yield from ((p, h, *name, weight, *joints[p][h][j]) for j, name in enumerate(named))
+            yield from ((p, h, *name, weight, *joints[p][h][j], *NO_MOMENTS) for j, name in enumerate(named))
