@@ -135,7 +135,9 @@ def _draw_cell(
         points = flat(mean)
         for order, edge in enumerate(edges):
             seen = all(status[j] == OBSERVED for j in edge)
-            axes.plot(*points[list(edge)].T, color="white", lw=4.0 if seen else 0, zorder=2 + order, solid_capstyle="butt")
+            axes.plot(
+                *points[list(edge)].T, color="white", lw=4.0 if seen else 0, zorder=2 + order, solid_capstyle="butt"
+            )
             axes.plot(
                 *points[list(edge)].T, color=bone_color(skeleton, edge), lw=2.2, zorder=2.5 + order,
                 ls="solid" if seen else (0, (1.6, 1)), solid_capstyle="round",

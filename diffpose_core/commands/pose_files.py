@@ -79,9 +79,8 @@ def _checked(joints: np.ndarray) -> np.ndarray:
         raise ValueError(f"the number of persons must lie in 1..{MAX_PERSONS:,}, got {len(joints):,}")
     known = np.isfinite(joints).all(-1)
     for person, joint in np.argwhere(~known & ~np.isnan(joints).all(-1))[:1]:
-        raise ValueError(
-            f"person {person}, {H36M17.joints[joint]}: three finite numbers are needed, got {joints[person, joint].tolist()}"
-        )
+        at, got = f"person {person}, {H36M17.joints[joint]}", joints[person, joint].tolist()
+        raise ValueError(f"{at}: three finite numbers are needed, got {got}")
     for person in np.flatnonzero(~known.any(1))[:1]:
         raise ValueError(f"person {person}: no joint is known")
     least = np.where(known[..., None], joints, np.inf).min(1)
@@ -175,9 +174,7 @@ def _read_csv(text: str) -> np.ndarray:
         key = int(person), _place(at, joint)
         if key in found:
             raise ValueError(f"{at}: {joint} of person {person} stands there twice")
-        found[key] = tuple(
-            _number(f"{at}, {name}", text) for name, text in zip(COLUMNS[2:], position, strict=True)
-        )
+        found[key] = tuple(_number(f"{at}, {name}", text) for name, text in zip(COLUMNS[2:], position, strict=True))
     joints = np.full((max((person for person, _ in found), default=-1) + 1, len(H36M17), 3), np.nan)
     for key, values in found.items():
         joints[key] = values

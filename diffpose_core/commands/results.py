@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from diffpose_core.commands.pose_files import csv_bytes, json_bytes, npz_bytes, rounded
 from diffpose_core.posterior import PosePosterior
