@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Stroke, withStroke
 from torch import Tensor
 
 from diffpose_core.observation import OBSERVED
@@ -54,7 +54,8 @@ def draw_poses(
     columns = min(columns, max(map(len, sets.values())))
     rows = max(math.ceil(len(poses) / columns) for poses in sets.values())
     figure = _figure(box, columns * len(sets), rows, 0.8)
-    for part, (name, poses) in zip(np.atleast_1d(figure.subfigures(1, len(sets))), turned.items(), strict=True):
+    parts = figure.subfigures(1, len(sets), squeeze=False).flatten()
+    for part, (name, poses) in zip(parts, turned.items(), strict=True):
         part.suptitle(name, fontsize=11)
         grid = part.subplots(rows, columns, squeeze=False).flatten()
         for axes, pose in zip(grid, poses, strict=False):
@@ -79,8 +80,8 @@ def draw_completions(posterior: PosePosterior, path: str | Path | None = None, m
     shown = min(most, len(posterior))
     mean = posterior.mean[:shown].detach().cpu()
     turn = facing(mean)
-    best = posterior.log_weights[:shown].topk(min(MAX_DRAWN, posterior.joints.shape[1])).indices.cpu()
-    joints = torch.stack([person[i] for person, i in zip(posterior.joints.detach().cpu(), best, strict=False)])
+    best = posterior.log_weights[:shown].topk(min(MAX_DRAWN, posterior.joints.shape[1])).indices
+    joints = posterior.joints[:shown].detach().cpu()[torch.arange(shown)[:, None], best.cpu()]
     mean, joints = mean @ turn.mT, joints @ turn[:, None].mT
     joints, mean = joints - mean[:, None, :1], mean - mean[:, :1]
     usual = joints.quantile(torch.tensor([0.02, 0.98]), dim=1)  # the odd one that strays does not shrink the rest
@@ -121,30 +122,30 @@ def _draw_cell(
     half, top, bottom = box
     axes.set(xlim=(-half, 3 * half), ylim=(bottom, top), aspect="equal")
     axes.plot([-0.9 * half, 2.9 * half], [float(mean[:, 1].amax())] * 2, color="#c8c8c8", lw=1, zorder=0)
-    for view, (across, away) in enumerate(((0, 2), (2, 0))):
-        nearness = -1.0 if away == 2 else 1.0  # the left view looks along -x
-        edges = sorted(skeleton.edges, key=lambda edge: nearness * float(mean[list(edge), away].sum()))
+    _draw_view(axes, hypotheses, mean, status, skeleton)
+    # From the left one looks along -x: what lies behind is to the right.
+    turn = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+    beside = torch.tensor([2 * half, 0.0, 0.0])
+    _draw_view(axes, hypotheses @ turn.mT + beside, mean @ turn.mT + beside, status, skeleton)
 
-        def flat(pose: Tensor, across: int = across, view: int = view) -> np.ndarray:
-            return torch.stack([pose[:, across] + 2 * half * view, pose[:, 1]], -1).numpy()
 
-        if len(hypotheses) > 1:
-            lines = [flat(pose)[list(edge)] for pose in hypotheses for edge in edges]
-            colors = [bone_color(skeleton, edge) for edge in edges] * len(hypotheses)
-            axes.add_collection(LineCollection(lines, colors=colors, linewidths=0.7, alpha=0.25, zorder=1))
-        points = flat(mean)
-        for order, edge in enumerate(edges):
-            seen = all(status[j] == OBSERVED for j in edge)
-            axes.plot(
-                *points[list(edge)].T, color="white", lw=4.0 if seen else 0, zorder=2 + order, solid_capstyle="butt"
-            )
-            axes.plot(
-                *points[list(edge)].T, color=bone_color(skeleton, edge), lw=2.2, zorder=2.5 + order,
-                ls="solid" if seen else (0, (1.6, 1)), solid_capstyle="round",
-            )  # fmt: skip
-        for j, point in enumerate(points):
-            color = COLORS[skeleton.side(j)]
-            axes.plot(*point, "o", ms=3.2, mfc=color if status[j] == OBSERVED else "white", mec=color, zorder=40)
-        head = skeleton.index("HeadTop")
-        face = COLORS["center"] if status[head] == OBSERVED else "white"
-        axes.plot(*points[head], "o", ms=6, mfc=face, mec=COLORS["center"], zorder=41)
+def _draw_view(axes: Any, hypotheses: Tensor, mean: Tensor, status: list[int], skeleton: Skeleton) -> None:
+    """Draw x and y of a person; what is nearer (z) hides what is behind."""
+    edges = [list(edge) for edge in sorted(skeleton.edges, key=lambda edge: -float(mean[list(edge), 2].sum()))]
+    colors = [bone_color(skeleton, (a, b)) for a, b in edges]
+    if len(hypotheses) > 1:
+        lines = [pose[edge, :2].numpy() for pose in hypotheses for edge in edges]
+        axes.add_collection(
+            LineCollection(lines, colors=colors * len(hypotheses), linewidths=0.7, alpha=0.25, zorder=1)
+        )
+    casing = [withStroke(linewidth=4.0, foreground="white")]
+    for order, (edge, color) in enumerate(zip(edges, colors, strict=True)):
+        seen = all(status[j] == OBSERVED for j in edge)
+        axes.plot(
+            *mean[edge, :2].T, color=color, lw=2.2, zorder=2 + order, path_effects=casing if seen else [Stroke()],
+            ls="solid" if seen else (0, (1.6, 1)), solid_capstyle="round",
+        )  # fmt: skip
+    for j, name in enumerate(skeleton.joints):
+        color = COLORS[skeleton.side(j)]
+        face, size = color if status[j] == OBSERVED else "white", 6 if name == "HeadTop" else 3.2
+        axes.plot(*mean[j, :2], "o", ms=size, mfc=face, mec=color, zorder=40)

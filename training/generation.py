@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from diffpose_core import H36M17, PoseEstimator, PosePrior
-from diffpose_core.commands.generate import generate
+from diffpose_core.commands.generate import SOFT_M, generate
 from diffpose_core.data import AugmentConfig, MocapSet, augment, load_mocap, load_splits
-from diffpose_core.likelihood import JointAbove
+from diffpose_core.likelihood import LinearConstraint
 from diffpose_core.metrics import (
     bone_asymmetry,
     bone_lengths,
@@ -77,7 +77,7 @@ def hands_up(poses: torch.Tensor) -> torch.Tensor:
 
 def under_condition(prior: PosePrior, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
     """Return poses generated under the condition, two sets of others that meet it, and any."""
-    conditions = [JointAbove(wrist, "HeadTop") for wrist in WRISTS]
+    conditions = [LinearConstraint.above(wrist, "HeadTop", std_m=SOFT_M) for wrist in WRISTS]
     steered = generate(PoseEstimator(prior), count, generator, conditions)
     some = prior.sample(count * SEARCHED, generator)
     exact, again = some[hands_up(some)].tensor_split(2)

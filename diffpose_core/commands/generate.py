@@ -21,11 +21,13 @@ from torch import Tensor
 from diffpose_core.commands.options import add_common, check, make_estimator, make_generator, optional, viz_grid
 from diffpose_core.commands.pose_files import SUFFIXES, pose_bytes, read_poses, replace_bytes, suffix_of
 from diffpose_core.estimator import PoseEstimator
-from diffpose_core.likelihood import KnownJoints, Likelihood
+from diffpose_core.likelihood import KnownJoints, Likelihood, LinearConstraint
 from diffpose_core.skeleton import H36M17
 
 AT_ONCE = 4000
 """Poses drawn together, which bounds memory."""
+SOFT_M = 0.01
+"""Of the bounds of --above."""
 MAX_DRAWN = 48
 MAX_SCENE = 1000
 """Poses in a scene."""
@@ -39,19 +41,17 @@ def generate(
     return torch.cat([estimator.generate(n, conditions, generator).cpu() for n in sizes])
 
 
-def parse_above(text: str) -> tuple[str, str]:
+def joint_above(text: str, margin_m: float) -> tuple[str, str, LinearConstraint]:
     """Read UPPER:LOWER.
 
     Raises:
         ValueError: it is not two different joints.
     """
-    upper, colon, lower = text.partition(":")
-    if not colon or upper == lower:
-        raise ValueError(f"--above takes two joints, UPPER:LOWER, got {text!r}")
-    for joint in (upper, lower):
-        if joint not in H36M17.joints:
-            raise ValueError(f"--above {text}: no joint {joint!r}; there are {', '.join(H36M17.joints)}")
-    return upper, lower
+    upper, _, lower = text.partition(":")
+    try:
+        return upper, lower, LinearConstraint.above(upper, lower, margin_m, SOFT_M)
+    except ValueError as error:
+        raise ValueError(f"--above takes two joints, UPPER:LOWER, got {text!r}: {error}") from error
 
 
 def share_above(poses: Float[Tensor, "n 17 3"], upper: str, lower: str, margin_m: float) -> float:
@@ -103,10 +103,8 @@ def run(args: argparse.Namespace) -> None:
     check("--std", args.std, 1e-4, 1.0)
     draw = viz_grid(args.picture)
     scene = optional("diffpose_core.commands.scene", "export", "--out .glb") if suffix == ".glb" else None
-    pairs = [parse_above(text) for text in args.above]
-    if pairs:
-        from diffpose_core.likelihood import JointAbove
-    conditions: list[Likelihood] = [JointAbove(*pair, margin_m=args.margin) for pair in pairs]
+    above = [joint_above(text, args.margin) for text in args.above]
+    conditions: list[Likelihood] = [condition for _, _, condition in above]
     if args.know:
         conditions.append(read_known(args.know, args.std))
     poses = generate(make_estimator(args), args.count, make_generator(args), conditions)
@@ -117,5 +115,5 @@ def run(args: argparse.Namespace) -> None:
         title = f"{shown}{args.count:,} generated poses, from the front and from the left"
         draw.draw_poses({title: poses[:MAX_DRAWN]}, args.picture)
     print(f"{args.count} poses: {', '.join(str(path) for path in (args.out, args.picture) if path)}")
-    for upper, lower in pairs:
+    for upper, lower, _ in above:
         print(f"{upper} above {lower}: {share_above(poses, upper, lower, args.margin):.1%}")

@@ -27,24 +27,30 @@ def result_bytes(posterior: PosePosterior, made: dict[str, Any], suffix: str) ->
         posterior: on the CPU.
         made: settings that made it; JSON and npz keep them.
         suffix: .json, .csv or .npz.
+
+    Raises:
+        ValueError: the posterior has no log evidence.
     """
+    if posterior.log_evidence is None:
+        raise ValueError("the posterior came without log_evidence")
+    evidence = posterior.log_evidence
     if suffix == ".npz":
         settings = {key: np.array(value) for key, value in made.items()}
         return npz_bytes(
             joints=posterior.joints.numpy(), log_weights=posterior.log_weights.numpy(), mean=posterior.mean.numpy(),
             covariance=posterior.covariance.numpy(), status=posterior.status.numpy().astype(np.uint8),
-            log_evidence=posterior.log_evidence.numpy(), joint_names=np.array(posterior.skeleton.joints), **settings,
+            log_evidence=evidence.numpy(), joint_names=np.array(posterior.skeleton.joints), **settings,
         )  # fmt: skip
     if suffix == ".json":
-        return json_bytes(_persons(posterior), **made, joint_names=posterior.skeleton.joints)
-    return csv_bytes(COLUMNS, _rows(posterior))
+        return json_bytes(_persons(posterior, rounded(evidence)), **made, joint_names=posterior.skeleton.joints)
+    return csv_bytes(COLUMNS, _rows(posterior, rounded(evidence)))
 
 
-def _persons(posterior: PosePosterior) -> Iterator[dict[str, Any]]:
+def _persons(posterior: PosePosterior, evidence: list[float]) -> Iterator[dict[str, Any]]:
     mean, covariance, names = posterior.mean, posterior.covariance, posterior.skeleton.joints
     for p in range(len(posterior)):
         yield {
-            "log_evidence": rounded(posterior.log_evidence[p]),
+            "log_evidence": evidence[p],
             "status": dict(zip(names, (STATUS[s] for s in posterior.status[p].tolist()), strict=True)),
             "mean": dict(zip(names, rounded(mean[p]), strict=True)),
             "covariance": dict(zip(names, rounded(covariance[p], 9), strict=True)),
@@ -53,9 +59,9 @@ def _persons(posterior: PosePosterior) -> Iterator[dict[str, Any]]:
         }
 
 
-def _rows(posterior: PosePosterior) -> Iterator[tuple[Any, ...]]:
+def _rows(posterior: PosePosterior, evidence: list[float]) -> Iterator[tuple[Any, ...]]:
     mean, covariance, joints = rounded(posterior.mean), rounded(posterior.covariance, 9), rounded(posterior.joints)
-    weights, evidence = rounded(posterior.weights, 9), rounded(posterior.log_evidence)
+    weights = rounded(posterior.weights, 9)
     for p, statuses in enumerate(posterior.status.tolist()):
         named = [(name, STATUS[s]) for name, s in zip(posterior.skeleton.joints, statuses, strict=True)]
         for j, name in enumerate(named):

@@ -1,4 +1,4 @@
-"""``complete`` and ``generate``: files in every format, known joints, conditions, seeds, and one error for each mistake."""
+"""``complete`` and ``generate``: every format, known joints, conditions, seeds, one error for each mistake."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffpose_core import H36M17, PosePrior
+from diffpose_core.commands import complete, generate
 from diffpose_core.commands.complete import CAMERA_FROM_FILE
 from diffpose_core.commands.main import main
 from diffpose_core.commands.pose_files import LIMIT_BYTES, SUFFIXES, pose_bytes, read_poses
@@ -285,13 +286,19 @@ def test_positions_relative_to_the_pelvis(tmp_path: Path, people, seen) -> None:
     assert np.sqrt((error[:, :, known] ** 2).mean()) < 0.025
 
 
-def test_many_persons_are_completed_in_parts(tmp_path: Path, people, seen) -> None:
+def test_many_are_drawn_in_parts(tmp_path: Path, seen, monkeypatch) -> None:
+    monkeypatch.setattr(complete, "AT_ONCE", 100)
+    monkeypatch.setattr(generate, "AT_ONCE", 2)
     path, out = save(tmp_path / "seen.npz", seen.repeat(3, 1, 1)), tmp_path / "out.npz"
-    assert run("complete", path, "--out", out, "--hypotheses", "1500") == 0
+    assert run("complete", path, "--out", out, "--hypotheses", "40") == 0
     found = np.load(out)
-    assert found["joints"].shape == (6, 1500, 17, 3)
-    np.testing.assert_allclose(found["mean"][:2], found["mean"][4:], atol=0.1)
+    assert found["joints"].shape == (6, 40, 17, 3)
+    assert found["log_evidence"].shape == (6,)
+    # The same people again, in another part and with other draws.
+    np.testing.assert_allclose(found["mean"][:2], found["mean"][4:], atol=0.3)
     assert not np.array_equal(found["joints"][:2], found["joints"][4:])
+    assert run("generate", "--count", "5", "--out", out) == 0
+    assert np.unique(np.load(out)["joints"], axis=0).shape == (5, 17, 3)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -398,9 +405,12 @@ def test_pictures(tmp_path: Path, seen) -> None:
         ("generate --count 0 --out out.npz", "--count must lie in 1..100,000, got 0"),
         ("generate --count 1001 --out out.glb", "--count must lie in 1..1,000, got 1001"),
         ("generate --out out.bvh", "out.bvh: the name must end in .json, .csv, .npz, .glb, got '.bvh'"),
-        ("generate --out out.npz --above LWrist", "--above takes two joints, UPPER:LOWER, got 'LWrist'"),
-        ("generate --out out.npz --above Nose:Nose", "--above takes two joints"),
-        ("generate --out out.npz --above LWrist:Head", "--above LWrist:Head: no joint 'Head'; there are Pelvis"),
+        (
+            "generate --out out.npz --above LWrist",
+            "--above takes two joints, UPPER:LOWER, got 'LWrist': H36M17 has no joint ''",
+        ),
+        ("generate --out out.npz --above Nose:Nose", "--above takes two joints, UPPER:LOWER, got 'Nose:Nose'"),
+        ("generate --out out.npz --above LWrist:Head", "got 'LWrist:Head': H36M17 has no joint 'Head'; it has Pelvis"),
         ("generate --out out.npz --margin -1", "--margin must lie in 0..1, got -1.0"),
         ("generate --out out.npz --know two.json", "two.json: one person is needed, got 2"),
         ("generate --out out.npz --know seen.json", "seen.json: Pelvis must lie at 0, positions are relative to it"),
