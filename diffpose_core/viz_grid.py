@@ -37,16 +37,13 @@ def facing(poses: Float[Tensor, "*batch 17 3"]) -> Float[Tensor, "*batch 3 3"]:
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
-def draw_poses(
-    sets: Mapping[str, Float[Tensor, "n 17 3"]], path: str | Path | None = None, columns: int = 6, title: str = ""
-) -> Figure:
+def draw_poses(sets: Mapping[str, Float[Tensor, "n 17 3"]], path: str | Path | None = None, columns: int = 6) -> Figure:
     """Draw sets of poses side by side, each pose from the front and from its left.
 
     Args:
         sets: name of each set, and its poses, metres, optical frame (x right, y down, z forward).
         path: where to save the picture too, if given.
         columns: poses in a row of each set.
-        title: of the figure.
     """
     centred = {name: (poses - poses[:, :1]).cpu() for name, poses in sets.items()}
     turned = {name: poses @ facing(poses).mT for name, poses in centred.items()}
@@ -54,15 +51,14 @@ def draw_poses(
     columns = min(columns, max(map(len, sets.values())))
     rows = max(math.ceil(len(poses) / columns) for poses in sets.values())
     figure = _figure(box, columns * len(sets), rows, 0.8)
-    parts = figure.subfigures(1, len(sets), squeeze=False).flatten()
+    parts = figure.subfigures(1, len(sets), squeeze=False, wspace=0.06).flatten()
     for part, (name, poses) in zip(parts, turned.items(), strict=True):
-        part.suptitle(name, fontsize=11)
+        part.suptitle(name, fontsize=13)
         grid = part.subplots(rows, columns, squeeze=False).flatten()
         for axes, pose in zip(grid, poses, strict=False):
             _draw_cell(axes, pose[None], pose, box, [OBSERVED] * len(H36M17), H36M17)
         for axes in grid:
             axes.set_axis_off()
-    figure.suptitle(title, fontsize=13)
     figure.legend(handles=legend()[:2], loc="outside lower center", ncols=2, frameon=False, fontsize=10)
     if path is not None:
         figure.savefig(path)

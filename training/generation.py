@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from diffpose_core import H36M17, PoseEstimator, PosePrior
-from diffpose_core.commands.generate import SOFT_M, generate
+from diffpose_core.commands.generate import SOFT_M, UNDER_CONDITIONS, generate
 from diffpose_core.data import AugmentConfig, MocapSet, augment, load_mocap, load_splits
 from diffpose_core.likelihood import LinearConstraint
 from diffpose_core.metrics import (
@@ -36,8 +36,8 @@ CHUNK = 250
 WRISTS = ("LWrist", "RWrist")
 SEARCHED = 30
 """Times as many poses are searched for those that meet the condition."""
-DRAWN = 20
-"""Of each set."""
+COLUMNS, ROWS = 6, 5
+"""Of poses in a picture, whose sets share the columns."""
 
 
 def drawn(data: MocapSet, count: int, config: AugmentConfig, generator: torch.Generator) -> torch.Tensor:
@@ -78,7 +78,7 @@ def hands_up(poses: torch.Tensor) -> torch.Tensor:
 def under_condition(prior: PosePrior, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
     """Return poses generated under the condition, two sets of others that meet it, and any."""
     conditions = [LinearConstraint.above(wrist, "HeadTop", std_m=SOFT_M) for wrist in WRISTS]
-    steered = generate(PoseEstimator(prior), count, generator, conditions)
+    steered = generate(PoseEstimator(prior, sampler=UNDER_CONDITIONS), count, generator, conditions)
     some = prior.sample(count * SEARCHED, generator)
     exact, again = some[hands_up(some)].tensor_split(2)
     return {"found": exact, "generated under the condition": steered, "found again": again, "any": some[:count]}
@@ -134,15 +134,17 @@ def main() -> None:
     up_report = {name: condition_figures(poses, exact) for name, poses in up.items()}
     print(f"Both wrists above the head, against {len(exact)} found among generated ones\n{table(up_report)}")
     if args.pictures:
-        people = {"generated": sets["generated"], "people the prior has never seen": test}
+        people = {"generated": sets["generated"], "people whom the prior has never seen": test}
         raised = {
-            "generated with both wrists above the head": up["generated under the condition"],
+            "generated under the condition": up["generated under the condition"],
             "found among generated ones": exact,
-            "people": training[hands_up(training)],
+            "training poses that meet it": training[hands_up(training)],
         }
         args.pictures.mkdir(parents=True, exist_ok=True)
         for name, shown in (("generation", people), ("generation_hands_up", raised)):
-            draw_poses({k: v[:DRAWN] for k, v in shown.items()}, args.pictures / f"{name}.png", columns=4)
+            columns = COLUMNS // len(shown)
+            first = {title: poses[: ROWS * columns] for title, poses in shown.items()}
+            draw_poses(first, args.pictures / f"{name}.png", columns)
     if args.json:
         settings = {"poses": args.poses, "training_poses": args.training_poses, "prior_sha256": prior.sha256}
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -22,12 +22,15 @@ from diffpose_core.commands.options import add_common, check, make_estimator, ma
 from diffpose_core.commands.pose_files import SUFFIXES, pose_bytes, read_poses, replace_bytes, suffix_of
 from diffpose_core.estimator import PoseEstimator
 from diffpose_core.likelihood import KnownJoints, Likelihood, LinearConstraint
+from diffpose_core.sampler import SamplerConfig
 from diffpose_core.skeleton import H36M17
 
 AT_ONCE = 4000
 """Poses drawn together, which bounds memory."""
 SOFT_M = 0.01
 """Of the bounds of --above."""
+UNDER_CONDITIONS = SamplerConfig(repeats=3)
+"""Nearer to the exact distribution than one visit of each noise level, for three times the time."""
 MAX_DRAWN = 48
 MAX_SCENE = 1000
 """Poses in a scene."""
@@ -107,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
     conditions: list[Likelihood] = [condition for _, _, condition in above]
     if args.know:
         conditions.append(read_known(args.know, args.std))
-    poses = generate(make_estimator(args), args.count, make_generator(args), conditions)
+    poses = generate(make_estimator(args, UNDER_CONDITIONS), args.count, make_generator(args), conditions)
     if args.out:
         replace_bytes(args.out, scene.glb_bytes(poses) if scene else pose_bytes(poses, suffix))
     if draw:

@@ -13,6 +13,7 @@ import torch
 from diffpose_core.commands.pose_files import suffix_of
 from diffpose_core.estimator import PoseEstimator
 from diffpose_core.prior import PosePrior
+from diffpose_core.sampler import SamplerConfig
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +33,9 @@ def check(name: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"{name} must lie in {low:g}..{high:,g}, got {value}")
 
 
-def make_estimator(args: argparse.Namespace) -> PoseEstimator:
+def make_estimator(args: argparse.Namespace, sampler: SamplerConfig | None = None) -> PoseEstimator:
     """Return the estimator that the options ask for."""
-    return PoseEstimator(PosePrior.from_pretrained(args.prior), args.device)
+    return PoseEstimator(PosePrior.from_pretrained(args.prior), args.device, sampler)
 
 
 def make_generator(args: argparse.Namespace) -> torch.Generator:

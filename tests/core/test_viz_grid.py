@@ -45,7 +45,7 @@ def test_a_person_is_seen_from_the_front_and_from_the_left(tmp_path):
     pose = STANDING.clone()
     pose[H36M17.index("LWrist"), 2] = -0.4  # forward
     away = yawed(pose, 130) + torch.tensor([3.0, 1.0, 8.0])
-    figure = viz_grid.draw_poses({"one": away[None]}, tmp_path / "one.png", title="One")
+    figure = viz_grid.draw_poses({"one": away[None]}, tmp_path / "one.png")
     assert min(png_size(tmp_path / "one.png")) > 200
     (axes,) = figure.axes
     assert axes.yaxis_inverted()
