@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffpose_core.commands.options import add_common, check, make_estimator, make_generator, viz_grid
-from diffpose_core.commands.pose_files import SUFFIXES, read_poses, replace_bytes, suffix_of
+from diffpose_core.commands.options import add_common, check, make_estimator, make_generator, output, viz_grid
+from diffpose_core.commands.pose_files import SUFFIXES, read_poses, replace_bytes
 from diffpose_core.commands.results import result_bytes
 from diffpose_core.estimator import PoseEstimator
 from diffpose_core.posterior import PosePosterior
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError: no such file.
         ValueError: a file or an option makes no sense.
     """
-    suffix = suffix_of(args.out, SUFFIXES)
+    suffix = output(args.out, SUFFIXES)
     check("--hypotheses", args.hypotheses, 1, 10_000)
     check("--std", args.std, 1e-4, 1.0)
     draw = viz_grid(args.picture)

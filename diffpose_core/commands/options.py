@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -44,6 +45,19 @@ def make_generator(args: argparse.Namespace) -> torch.Generator:
     return torch.Generator(args.device).manual_seed(args.seed)
 
 
+def output(path: Path, among: Iterable[str]) -> str:
+    """Return the suffix of a file to write; found out before any work is done.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the suffix is none of these.
+    """
+    suffix = suffix_of(path, among)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"folder not found: {path.parent}")
+    return suffix
+
+
 def optional(module: str, extra: str, option: str) -> ModuleType:
     """Import a module of this package that needs an extra.
 
@@ -57,8 +71,8 @@ def optional(module: str, extra: str, option: str) -> ModuleType:
 
 
 def viz_grid(picture: Path | None) -> ModuleType | None:
-    """Return what draws, if a picture is asked for; found out before any work is done."""
+    """Return what draws, if a picture is asked for."""
     if picture is None:
         return None
-    suffix_of(picture, (".png",))
+    output(picture, (".png",))
     return optional("diffpose_core.viz_grid", "viz", "--picture")

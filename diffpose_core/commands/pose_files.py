@@ -236,5 +236,9 @@ def npz_bytes(**arrays: Any) -> bytes:
 def replace_bytes(path: Path, data: bytes) -> None:
     """Write a file; it appears whole or not at all."""
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

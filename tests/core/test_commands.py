@@ -399,7 +399,9 @@ def test_pictures(tmp_path: Path, seen) -> None:
         ("complete seen.json --out out.json --seed -1", "--seed must lie in 0.."),
         ("complete seen.json --out out.json --prior none", "none"),
         ("complete seen.json --out out.json --picture a.jpg", "a.jpg: the name must end in .png, got '.jpg'"),
-        ("complete seen.json --out nowhere/out.json", "No such file or directory: 'nowhere"),
+        ("complete seen.json --out nowhere/out.json", "folder not found: nowhere"),
+        ("generate --picture nowhere/a.png", "folder not found: nowhere"),
+        ("complete seen.json --out folder.json", "Is a directory"),
         ("complete seen.json --out out.json --device tpu", "tpu"),
         ("generate", "--out or --picture must be given"),
         ("generate --count 0 --out out.npz", "--count must lie in 1..100,000, got 0"),
@@ -422,6 +424,7 @@ def test_mistakes_are_named_and_leave_nothing_behind(
     monkeypatch.chdir(tmp_path)
     save(Path("seen.json"), people[:1])
     save(Path("two.json"), people - people[:, :1])
+    Path("folder.json").mkdir()
     before = sorted(tmp_path.iterdir())
     assert message in refusal(capsys, *command.split())
     assert sorted(tmp_path.iterdir()) == before

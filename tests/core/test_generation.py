@@ -16,8 +16,8 @@ def test_real_poses_score_better_against_themselves_than_generated_ones(tmp_path
     out = tmp_path / "generation.json"
     command = [sys.executable, str(SCRIPT), "--data", str(data), "--poses", "60", "--training-poses", "300"]
     done = subprocess.run(
-        [*command, "--json", str(out), "--pictures", str(tmp_path / "figures")], capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [*command, "--json", str(out), "--pictures", str(tmp_path / "figures")], capture_output=True, text=True,
+        check=False, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report, up = (json.loads(out.read_text())[key] for key in ("sets", "hands_up"))
