@@ -31,6 +31,8 @@ CAMERA_FROM_FILE = {
 BEFORE_THE_CAMERA_M = (0.0, 0.0, 5.0)
 AT_ONCE = 4000
 """Hypotheses drawn together, which bounds memory."""
+MAX_HYPOTHESES = 500_000
+"""Of all persons."""
 
 
 def complete(
@@ -95,6 +97,8 @@ def run(args: argparse.Namespace) -> None:
     check("--std", args.std, 1e-4, 1.0)
     draw = viz_grid(args.picture)
     joints, turn = read_poses(args.poses), torch.tensor(CAMERA_FROM_FILE[args.axes])
+    if len(joints) * args.hypotheses > MAX_HYPOTHESES:
+        raise ValueError(f"{len(joints):,} persons times {args.hypotheses:,} --hypotheses exceed {MAX_HYPOTHESES:,}")
     estimator = make_estimator(args)
     posterior = complete(
         estimator, joints @ turn.mT, args.std, args.hypotheses, make_generator(args), args.root_relative

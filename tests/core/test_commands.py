@@ -430,6 +430,12 @@ def test_mistakes_are_named_and_leave_nothing_behind(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_the_number_of_all_hypotheses_is_bounded(tmp_path: Path, people, capsys) -> None:
+    path = save(tmp_path / "many.npz", people.repeat(26, 1, 1))
+    error = refusal(capsys, "complete", path, "--out", tmp_path / "out.npz", "--hypotheses", "10000")
+    assert "52 persons times 10,000 --hypotheses exceed 500,000" in error
+
+
 def test_a_missing_extra_is_named(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "trimesh", None)
     monkeypatch.delitem(sys.modules, "diffpose_core.commands.scene", raising=False)
