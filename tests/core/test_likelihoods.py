@@ -425,3 +425,16 @@ def test_likelihoods_of_different_people_are_refused_with_what_they_are(prior, p
         PoseEstimator(prior).infer([seen_by(people), GroundPlane.below_camera(1.5, 1)])
     with pytest.raises(ValueError, match="likelihoods must observe one person, got 2"):
         PoseEstimator(prior).generate(3, [seen_by(people)])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@each_kind
+def test_the_gpu_gives_the_same_density_and_evidence(kind, prior, people):
+    y = KINDS[kind](people, 1.0)
+    joints = people[:, None] + 0.02 * torch.randn(2, 5, 17, 3, generator=torch.Generator().manual_seed(2))
+    density = y.log_density(joints, NOTHING)
+    on_gpu = y.to(torch.device("cuda")).log_density(joints.cuda(), NOTHING.cuda()).cpu()
+    torch.testing.assert_close(on_gpu, density, atol=1e-2, rtol=1e-3)
+    observed = [seen_by(people), y]
+    cpu, gpu = (PoseEstimator(prior, device=d).log_evidence(observed).cpu() for d in ("cpu", "cuda"))
+    torch.testing.assert_close(gpu, cpu, atol=5.0, rtol=0.05)  # modes and components are drawn by other generators
