@@ -23,6 +23,7 @@ from diffpose_core.posterior import PosePosterior
 from diffpose_core.skeleton import H36M17, Skeleton
 from diffpose_core.viz import COLORS, DPI, MAX_DRAWN, bone_color, legend
 
+MAX_PERSONS = 12
 LEAST_HALF_M = 0.7
 """Least half width of a view."""
 
@@ -65,15 +66,14 @@ def draw_poses(sets: Mapping[str, Float[Tensor, "n 17 3"]], path: str | Path | N
     return figure
 
 
-def draw_completions(posterior: PosePosterior, path: str | Path | None = None, most: int = 12) -> Figure:
+def draw_completions(posterior: PosePosterior, path: str | Path | None = None) -> Figure:
     """Draw completed persons, each from the front and from its left: the mean and some hypotheses.
 
     Args:
-        posterior: what was completed, optical frame.
+        posterior: what was completed, optical frame; the first ``MAX_PERSONS`` are drawn.
         path: where to save the picture too, if given.
-        most: persons drawn at most, the first ones.
     """
-    shown = min(most, len(posterior))
+    shown = min(MAX_PERSONS, len(posterior))
     mean = posterior.mean[:shown].detach().cpu()
     turn = facing(mean)
     best = posterior.log_weights[:shown].topk(min(MAX_DRAWN, posterior.joints.shape[1])).indices
