@@ -9,7 +9,6 @@ Formats of the files: docs/commands.md.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -28,7 +27,6 @@ CAMERA_FROM_FILE = {
     "z-up": ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)),
 }
 """Rotations of right-handed frames into the optical one (x right, y down, z forward); x is kept."""
-BEFORE_THE_CAMERA_M = (0.0, 0.0, 5.0)
 AT_ONCE = 4000
 """Hypotheses drawn together, which bounds memory."""
 MAX_HYPOTHESES = 500_000
@@ -39,10 +37,7 @@ def complete(
     estimator: PoseEstimator, joints: Float[Tensor, "P 17 3"], std_m: float, hypotheses: int,
     generator: torch.Generator, root_relative: bool = False,
 ) -> PosePosterior:  # fmt: skip
-    """Complete persons wherever they are.
-
-    They are moved before the camera and back: where the estimator expects people is about images, and a file's people
-    may be anywhere.
+    """Complete persons, no more at once than memory bears.
 
     Args:
         estimator: what completes.
@@ -56,21 +51,14 @@ def complete(
         The posterior, on the CPU.
     """
     known = torch.isfinite(joints).all(-1)
-    mean = torch.where(known[..., None], joints, 0.0).sum(1) / known.sum(1, keepdim=True)
-    offset = torch.zeros(len(joints), 3) if root_relative else mean - mean.new_tensor(BEFORE_THE_CAMERA_M)
-    moved, size = joints - offset[:, None], max(1, AT_ONCE // hypotheses)
+    size = max(1, AT_ONCE // hypotheses)
     parts = [
         estimator.complete(
-            moved[i : i + size], known[i : i + size], std_m, hypotheses, generator, root_relative=root_relative
-        )
+            joints[i : i + size], known[i : i + size], std_m, hypotheses, generator, root_relative=root_relative
+        ).to("cpu")
         for i in range(0, len(joints), size)
     ]
-    log_weights, status, evidence = (
-        torch.cat([getattr(part, field).cpu() for part in parts]) for field in ("log_weights", "status", "log_evidence")
-    )
-    drawn = torch.cat([part.joints.cpu() for part in parts])
-    drawn = drawn - drawn[:, :, :1] if root_relative else drawn + offset[:, None, None]
-    return dataclasses.replace(parts[0], joints=drawn, log_weights=log_weights, status=status, log_evidence=evidence)
+    return PosePosterior.concatenate(parts)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
