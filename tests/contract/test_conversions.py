@@ -49,7 +49,7 @@ def posterior(persons=3, samples=7):
     joints = torch.randn(persons, samples, 17, 3, generator=generator) + torch.tensor([0.0, 0.0, 4.0])
     log_weights = torch.log_softmax(torch.randn(persons, samples, generator=generator), 1)
     status = torch.tensor([OBSERVED, INFERRED] * 8 + [OBSERVED]).expand(persons, 17).clone()
-    return PosePosterior(joints, log_weights, status)
+    return PosePosterior(joints, log_weights, status, log_evidence=-torch.arange(float(persons)))
 
 
 def test_image_round_trip():
@@ -251,15 +251,17 @@ def test_bad_heatmaps_are_refused(change, words):
 
 def test_hypotheses_round_trip():
     post = posterior()
-    source = heatmaps_message()
-    source.persons.append(source.persons[0])
-    message, missing = conversions.hypotheses_message(post, source)
+    header = Header(frame_id="camera_optical_frame")
+    message, missing = conversions.hypotheses_message(post, header, [4, 2, 7], [0.9, 0.5, 0.25])
     assert missing == 0
+    assert message.header == header
+    assert [(p.id, p.score) for p in message.persons] == [(4, pytest.approx(0.9)), (2, 0.5), (7, 0.25)]
     assert (message.skeleton, message.num_hypotheses, message.num_joints) == ("H36M17", 7, 17)
     back = conversions.posterior_from_message(message)
     torch.testing.assert_close(back.joints, post.joints)
     torch.testing.assert_close(back.weights, post.weights)
     assert back.status.tolist() == post.status.tolist()
+    assert back.log_evidence.tolist() == [p.log_evidence for p in message.persons] == [0.0, -1.0, -2.0]
     person = message.persons[2]
     assert abs(sum(person.weights) - 1) < 1e-5
     torch.testing.assert_close(torch.tensor(person.mean).reshape(17, 3), post.mean[2])
@@ -271,13 +273,9 @@ def test_hypotheses_round_trip():
 def test_persons_of_whom_nothing_is_known_are_counted_not_published():
     post = posterior()
     post.status[1] = MISSING
-    source = heatmaps_message()
-    source.persons.append(source.persons[0])
-    for p, person in enumerate(source.persons):
-        person.id = min(p, 1) if p < 2 else 0
-    message, missing = conversions.hypotheses_message(post, source)
+    message, missing = conversions.hypotheses_message(post, Header(), [0, 1, 2], [0.5] * 3)
     assert missing == 1
-    assert len(message.persons) == 2
+    assert [p.id for p in message.persons] == [0, 2]
     torch.testing.assert_close(torch.tensor(message.persons[1].mean).reshape(17, 3), post.mean[2])
 
 
@@ -294,7 +292,7 @@ def test_persons_of_whom_nothing_is_known_are_counted_not_published():
     ],
 )
 def test_bad_hypotheses_are_refused(change, words):
-    message, _ = conversions.hypotheses_message(posterior(2), heatmaps_message())
+    message, _ = conversions.hypotheses_message(posterior(2), Header(), [0, 1], [0.5, 0.5])
     change(message)
     with pytest.raises(ValueError, match=words):
         conversions.posterior_from_message(message)
