@@ -27,7 +27,6 @@ from diffpose_core.prior.network import POSE_DIM
 # Weak Gaussian prior of the root position (metres, optical frame): people stand in front of the camera.
 ROOT_MEAN_M = (0.0, 0.0, 5.0)
 ROOT_SD_M = (20.0, 20.0, 40.0)
-MIN_ROOT_DEPTH_M = 0.3
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Above this noise level one covariance serves for all poses; below, each pose's own comes from the network's Jacobian.
 JACOBIAN_BELOW_SIGMA = 1.0
@@ -128,6 +127,16 @@ class Gain:
         return root, torch.linalg.solve_triangular(self.factor.mT, white - self.whitened_root @ root, upper=True)
 
 
+def _beside(generator: torch.Generator, count: int) -> list[torch.Generator]:
+    """Return generators that depend on the state of one, which is left as it is."""
+    if count == 0:
+        return []
+    copy = torch.Generator(generator.device)
+    copy.set_state(generator.get_state())
+    seeds = torch.randint(2**31, (count,), generator=copy, device=copy.device).tolist()
+    return [torch.Generator(generator.device).manual_seed(seed) for seed in seeds]
+
+
 class Posterior:
     """The likelihoods of a run together with the prior, and the root position of every hypothesis."""
 
@@ -136,20 +145,46 @@ class Posterior:
     ) -> None:
         self.prior, self.likelihoods, self.config, self.generator = prior, likelihoods, config, generator
         self._root_mean = torch.tensor(ROOT_MEAN_M, device=prior.device)
+        # The first observation shares the run's generator, every other one has its own: a further observation that says
+        # nothing leaves the result as it was.
+        self._generators = [generator, *_beside(generator, len(likelihoods) - 1)]
 
     def linearise(self, joints: Tensor, root: Tensor, covariance: Tensor) -> Linearised:
         """Linearise all observations about joints [P, S, 51] and root [P, S, 3] in metres."""
         pose = joints.unflatten(-1, (-1, 3))
-        return stack([y.linearise(pose, root, covariance, self.generator) for y in self.likelihoods])
+        each = zip(self.likelihoods, self._generators, strict=True)
+        return stack([y.linearise(pose, root, covariance, generator) for y, generator in each])
+
+    def noise(self, seen: Linearised) -> Float[Tensor, "P S D"]:
+        """Draw the observations' noise in standard deviations, each likelihood's from its own generator."""
+        sizes = seen.sizes or (seen.residual.shape[-1],)
+        parts = zip(seen.residual.split(sizes, -1), self._generators, strict=True)
+        return torch.cat([_randn(part, generator) for part, generator in parts], -1)
 
     def locate(self, joints: Float[Tensor, "P S 51"]) -> Float[Tensor, "P S 3"]:
-        """Return the observations' first guess of the root for these joints.
+        """Return the observations' first guesses of the root for these joints, weighed by their precision.
 
         A fresh guess at every step: a hypothesis whose root once went astray must not stay there.
         """
         pose = joints.unflatten(-1, (-1, 3))
         guesses = [g for y in self.likelihoods if (g := y.start_root(pose)) is not None]
-        return guesses[0] if guesses else self._root_mean.expand(*joints.shape[:2], 3)
+        if not guesses:
+            return self._root_mean.expand(*joints.shape[:2], 3)
+        if len(guesses) == 1:
+            placed = guesses[0].precision.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) > 0
+            return torch.where(placed, guesses[0].position, self._root_mean)
+        precision = torch.diag(self._root_mean.new_tensor(ROOT_SD_M) ** -2).expand(*joints.shape[:2], 3, 3)
+        pulled = (precision @ self._root_mean[:, None])[..., 0]
+        for position, sure in guesses:
+            precision = precision + sure
+            pulled = pulled + (sure @ position[..., None])[..., 0]
+        return torch.linalg.solve(precision, pulled)
+
+    def bound(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
+        """Return roots moved to where every observation is possible."""
+        for y in self.likelihoods:
+            root = y.bound_root(root)
+        return root
 
     def gain(
         self, joints: Float[Tensor, "P S 51"], root: Float[Tensor, "P S 3"], covariance: Float[Tensor, "51 51"]
@@ -165,13 +200,9 @@ class Posterior:
         for _ in range(2):
             gain, residual, offset = self.gain(joints, root, covariance)
             step, _ = gain.solve(residual[..., None], offset[..., None])
-            root = _in_front(root + step[..., 0])
+            root = self.bound(root + step[..., 0])
         noise = torch.linalg.solve_triangular(gain.root_factor.mT, _randn(root, self.generator)[..., None], upper=True)
-        return _in_front(root + noise[..., 0])
-
-
-def _in_front(root: Tensor) -> Tensor:
-    return torch.cat([root[..., :2], root[..., 2:].clamp_min(MIN_ROOT_DEPTH_M)], -1)
+        return self.bound(root + noise[..., 0])
 
 
 class Guided(NamedTuple):
@@ -211,7 +242,7 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
         error = _randn(joints, generator) @ _factor(covariance).mT
         root_error = _randn(root_offset, generator) * root_offset.new_tensor(ROOT_SD_M)
         observed = seen.jacobian @ error[..., None] + seen.root_jacobian @ root_error[..., None]
-        observed = observed[..., 0] + _randn(residual, generator)
+        observed = observed[..., 0] + posterior.noise(seen)
         right = torch.stack([residual, -observed], -1)
         _, q = gain.solve(right, torch.stack([root_offset, torch.zeros_like(root_offset)], -1))
         pulls = unit * (q.mT @ seen.jacobian)
