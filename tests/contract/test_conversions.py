@@ -152,6 +152,67 @@ def test_any_image_is_decoded_or_refused(height, width, padding, missing, encodi
             conversions.decode_image(message)
 
 
+def depth_image(values, encoding="32FC1", pad=0, big_endian=False):
+    """A depth image of [H, W] values in the encoding's unit."""
+    kind = np.dtype({"16UC1": np.uint16, "32FC1": np.float32}[encoding]).newbyteorder(">" if big_endian else "<")
+    rows = np.asarray(values, kind)
+    message = Image(height=rows.shape[0], width=rows.shape[1], encoding=encoding, is_bigendian=int(big_endian))
+    message.step = rows.shape[1] * kind.itemsize + pad
+    for row in rows:
+        message.data.frombytes(row.tobytes() + b"\xff" * pad)
+    return message
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("pad", [0, 6])
+def test_depth(pad, big_endian):
+    metres = torch.tensor([[1.0, 2.5, float("nan")], [0.001, 65.535, float("nan")]])
+    millimetres = depth_image([[1000, 2500, 0], [1, 65535, 0]], "16UC1", pad, big_endian)
+    found = conversions.depth_from_message(millimetres)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, metres, equal_nan=True, rtol=1e-6, atol=0.0)
+    floats = depth_image([[1.0, 2.5, 0.0], [0.001, 65.535, np.nan]], "32FC1", pad, big_endian)
+    torch.testing.assert_close(conversions.depth_from_message(floats), metres, equal_nan=True)
+    beyond = depth_image([[np.inf, -np.inf]], "32FC1", pad, big_endian)
+    assert conversions.depth_from_message(beyond).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"encoding": "mono16"}, "depth encoding must be one of 16UC1, 32FC1, got 'mono16'"),
+        ({"encoding": "bgr8"}, "depth encoding .* got 'bgr8'"),
+        ({"step": 3}, "depth step must be at least width x 4 = 8, got 3"),
+        ({"height": 3}, "depth data must hold step x height = 24 bytes, got 16"),
+        ({"height": 0}, "depth height and width must be positive, got 0 x 2"),
+    ],
+)
+def test_bad_depth_is_refused(change, words):
+    message = depth_image([[1.0, 2.0], [3.0, 4.0]])
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ValueError, match=words):
+        conversions.depth_from_message(message)
+
+
+def test_negative_depth_is_refused():
+    with pytest.raises(ValueError, match="depth data must not be negative, got -2"):
+        conversions.depth_from_message(depth_image([[1.0, -2.0]]))
+
+
+def test_depth_must_be_of_the_camera_of_the_heatmaps():
+    source = heatmaps_message()
+    message = depth_image(np.ones((480, 640)))
+    message.header.frame_id = "camera_optical_frame"
+    assert conversions.aligned_depth(message, source).shape == (480, 640)
+    message.header.frame_id = "depth_optical_frame"
+    with pytest.raises(ValueError, match=r"frame_id must be .* 'camera_optical_frame', got 'depth_optical_frame'"):
+        conversions.aligned_depth(message, source)
+    smaller = depth_image(np.ones((240, 320)))
+    with pytest.raises(ValueError, match=r"depth is 320 x 240 px, camera_info is for 640 x 480: .* aligned"):
+        conversions.aligned_depth(smaller, source)
+
+
 def test_camera_round_trip():
     info = conversions.camera_info(CAMERA, Header())
     assert info.k.tolist() == [500.0, 0.0, 319.5, 0.0, 510.0, 239.5, 0.0, 0.0, 1.0]
@@ -283,6 +344,10 @@ def test_persons_of_whom_nothing_is_known_are_counted_not_published():
     ("change", "words"),
     [
         (_set("joints", 5, float("nan")), "joints holds a value that is not finite"),
+        (
+            lambda m: setattr(m.persons[0], "log_evidence", float("nan")),
+            "log_evidence holds a value that is not finite",
+        ),
         (_set("weights", 0, 5.0), "weights must be non-negative and sum to 1"),
         (_cut("joints"), r"persons\[1\].joints must hold 7 x 17 x 3 = 357 values, got 356"),
         (_cut("status"), r"persons\[1\].status must hold 17 = 17 values, got 16"),

@@ -227,7 +227,9 @@ def hypotheses_message(
     message = Hypotheses(header=header, skeleton=posterior.skeleton.name, num_hypotheses=samples, num_joints=joints)
     weights, points, mean = posterior.weights.cpu(), posterior.joints.cpu(), posterior.mean.cpu()
     covariance = torch.stack([posterior.covariance[..., a, b] for a, b in UPPER], -1).cpu()
-    status = posterior.status.cpu()
+    if posterior.log_evidence is None:
+        raise ValueError("posterior holds no log_evidence")
+    status, log_evidence = posterior.status.cpu(), posterior.log_evidence.tolist()
     for p in range(count):
         if bool((status[p] == MISSING).all()):
             continue
@@ -257,13 +259,14 @@ def posterior_from_message(message: Hypotheses) -> PosePosterior:
     points = _read(message.persons, "joints", (samples, joints, 3))
     for name, size in (("mean", (joints, 3)), ("covariance", (joints, 6))):
         _read(message.persons, name, size)
-    for name, value in (("weights", weights), ("joints", points)):
+    log_evidence = torch.tensor([p.log_evidence for p in message.persons])
+    for name, value in (("weights", weights), ("joints", points), ("log_evidence", log_evidence)):
         if not torch.isfinite(value).all():
             raise ValueError(f"{name} holds a value that is not finite")
     if len(weights) and (weights.min() < 0 or (weights.sum(-1) - 1).abs().max() > 1e-3):
         raise ValueError(f"weights must be non-negative and sum to 1, got sums {weights.sum(-1).tolist()}")
     status = _read(message.persons, "status", (joints,), np.uint8).long()
-    return PosePosterior(points, torch.log(weights), status, skeleton)
+    return PosePosterior(points, torch.log(weights), status, skeleton, log_evidence)
 
 
 def skeleton_message(skeleton: Skeleton) -> SkeletonDefinition:

@@ -152,6 +152,8 @@ def _fusion(args: Mapping[str, str]) -> list[Row]:
     cameras = tuple(name.strip() for name in args["cameras"].split(","))
     if not all(cameras):
         raise ValueError(f"argument cameras must be names with commas between them, got {args['cameras']!r}")
+    if len(set(cameras)) != len(cameras):
+        raise ValueError(f"argument cameras must be different names, got {args['cameras']!r}")
     table: list[Row] = [
         ("detector_node", f"{namespace}/{name}".lstrip("/"), _given(args, "device"), _image_topics(args))
         for name in cameras
