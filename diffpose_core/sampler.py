@@ -167,18 +167,23 @@ class Posterior:
         A fresh guess at every step: a hypothesis whose root once went astray must not stay there.
         """
         pose = joints.unflatten(-1, (-1, 3))
-        guesses = [g for y in self.likelihoods if (g := y.start_root(pose)) is not None]
-        if not guesses:
-            return self._root_mean.expand(*joints.shape[:2], 3)
-        if len(guesses) == 1:
-            placed = guesses[0].precision.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) > 0
-            return torch.where(placed, guesses[0].position, self._root_mean)
+        start = root = self._root_mean.expand(*joints.shape[:2], 3)
+        placed = False
         precision = torch.diag(self._root_mean.new_tensor(ROOT_SD_M) ** -2).expand(*joints.shape[:2], 3, 3)
-        pulled = (precision @ self._root_mean[:, None])[..., 0]
-        for position, sure in guesses:
-            precision = precision + sure
-            pulled = pulled + (sure @ position[..., None])[..., 0]
-        return torch.linalg.solve(precision, pulled)
+        pulled = torch.zeros_like(root)
+        for y in self.likelihoods:
+            guess = y.start_root(pose, root if placed else None)
+            if guess is None:
+                continue
+            precision = precision + guess.precision
+            if placed:  # as corrections of the first guess: one that says nothing leaves its very bits
+                pulled = pulled + (guess.precision @ (guess.position - start)[..., None])[..., 0]
+                root = start + torch.linalg.solve(precision, pulled)
+            else:
+                says = guess.precision.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) > 0
+                start = root = torch.where(says, guess.position, self._root_mean)
+                placed = True
+        return root
 
     def bound(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
         """Return roots moved to where every observation is possible."""

@@ -89,8 +89,11 @@ class Likelihood(Protocol):
     ) -> Float[Tensor, "P S"]:
         """Log p(y | x) of absolute joints, widened by the joints' ``covariance``; differentiable."""
 
-    def start_root(self, joints: Float[Tensor, "P S 17 3"]) -> RootGuess | None:
-        """Return a first guess of the root position, or None if this observation says nothing of it."""
+    def start_root(self, joints: Float[Tensor, "P S 17 3"], so_far: Float[Tensor, "P S 3"] | None) -> RootGuess | None:
+        """Return a first guess of the root position, or None if this observation says nothing of it.
+
+        ``so_far`` is what the observations before this one in the list guess.
+        """
 
     def bound_root(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
         """Return the root moved to where the observation is possible at all: before the camera that saw the person."""

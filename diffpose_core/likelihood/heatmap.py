@@ -81,7 +81,9 @@ class HeatmapLikelihood:
         self._rays = _RayFit(heatmaps, camera)
         heaviest = heatmaps.weights.argmax(-1)[..., None, None, None].expand(*heatmaps.visibility.shape, 1, 2, 2)
         factor = _inverse_factor(heatmaps.covariances.gather(2, heaviest)[:, :, 0])
-        self._peak_height = torch.log(factor[..., 0, 0] * factor[..., 1, 1]) - LOG_TWO_PI
+        peak = torch.log(factor[..., 0, 0] * factor[..., 1, 1]) - LOG_TWO_PI
+        peak = peak + torch.log(heatmaps.weights.amax(-1) * (1 - heatmaps.outlier)).clamp_min(-1e4)
+        self._peak_height = torch.logaddexp(peak, torch.log(heatmaps.outlier.clamp_min(1e-12) / heatmaps.area[:, None]))
 
     @classmethod
     def from_keypoints(
@@ -166,7 +168,7 @@ class HeatmapLikelihood:
         residual = (whitener @ (expanded - pixels)[..., None])[..., 0]
         rows = whitener @ jacobian
         full = rows[..., None, :] * self._weights[:, None, :, None]
-        # The drawn mode's share and height over the height of the heaviest one's peak, over how likely it was drawn.
+        # The drawn mode's share and height over the density at the heaviest one's peak, over how likely it was drawn.
         share = torch.log(heat.weights * (1 - heat.outlier[..., None])).clamp_min(-1e4)[:, None]
         share = share.expand(*mode.shape[:-1], -1).gather(-1, mode)[..., 0]
         height = torch.log(inverse[..., 0, 0] * inverse[..., 1, 1]) - LOG_TWO_PI
@@ -189,7 +191,7 @@ class HeatmapLikelihood:
         logs = self.heatmaps.log_density(self.camera.project(points), blur_px)
         return torch.where(self.heatmaps.seen[:, None], logs, 0.0).sum(-1)
 
-    def start_root(self, joints: Float[Tensor, "P S 17 3"]) -> RootGuess | None:
+    def start_root(self, joints: Float[Tensor, "P S 17 3"], so_far: Float[Tensor, "P S 3"] | None) -> RootGuess | None:
         """Weighted least squares on cross-multiplied rays of the most likely modes.
 
         A pose that fits the rays badly can be solved to lie behind the camera; then the scaled-orthographic

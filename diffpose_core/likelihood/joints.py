@@ -97,7 +97,7 @@ class KnownJoints:
         logs = -0.5 * ((self.joints[:, None] - joints) ** 2 / variance + torch.log(2 * math.pi * variance))
         return torch.where(self.known[:, None, :, None], logs, 0.0).sum((-1, -2))
 
-    def start_root(self, joints: Float[Tensor, "P S 17 3"]) -> RootGuess | None:
+    def start_root(self, joints: Float[Tensor, "P S 17 3"], so_far: Float[Tensor, "P S 3"] | None) -> RootGuess | None:
         """Mean offset of the known joints."""
         if self.root_relative:
             return None
