@@ -25,3 +25,6 @@ JOINT_RADIUS_M = torch.stack(
     [BONE_RADIUS_M[[joint in bone for bone in BONES]].max() for joint in range(len(H36M17))]
 )  # fmt: skip
 """[17] how far before a joint's centre its surface is expected, metres: the thickest capsule that ends there."""
+
+ANKLE_M = 0.08
+"""Height of an ankle joint above the ground on which its foot stands, metres."""

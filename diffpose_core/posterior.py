@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,12 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from diffpose_core.camera import Camera
-from diffpose_core.likelihood.base import checked_transform
+from diffpose_core.checks import checked_transform
 from diffpose_core.observation import ObservationModel
 from diffpose_core.skeleton import H36M17, Skeleton
 
 COVARIANCE_FLOOR_M = 1e-3
 """Standard deviation added to every joint's covariance: it is positive definite for any number of hypotheses."""
+
+_FIELDS = ("joints", "log_weights", "status")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,32 @@ class PosePosterior:
         correction = 1 / (1 - (self.weights**2).sum(-1)).clamp_min(0.5 / max(2, self.joints.shape[1]))
         eye = torch.eye(3, device=raw.device)
         return raw * correction[:, None, None, None] + COVARIANCE_FLOOR_M**2 * eye
+
+    def to(self, device: torch.device | str) -> PosePosterior:
+        """Return a copy on ``device``."""
+        evidence = None if self.log_evidence is None else self.log_evidence.to(device)
+        joints, weights, status = (getattr(self, name).to(device) for name in _FIELDS)
+        return PosePosterior(joints, weights, status, self.skeleton, evidence)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[PosePosterior]) -> PosePosterior:
+        """Join the persons of posteriors of the same frame.
+
+        Raises:
+            ValueError: no parts, or they differ in the number of hypotheses or in having an evidence.
+        """
+        kinds = {(p.joints.shape[1], p.log_evidence is None) for p in parts}
+        if len(kinds) != 1:
+            raise ValueError(f"parts must agree in their number of hypotheses and in having evidence, got {kinds}")
+        evidence = [p.log_evidence for p in parts if p.log_evidence is not None]
+        joints, weights, status = (torch.cat([getattr(p, name) for p in parts]) for name in _FIELDS)
+        return cls(joints, weights, status, parts[0].skeleton, torch.cat(evidence) if evidence else None)
+
+    def of(self, persons: Sequence[int]) -> PosePosterior:
+        """Return that of some persons, by number."""
+        index = list(persons)
+        evidence = None if self.log_evidence is None else self.log_evidence[index]
+        return PosePosterior(self.joints[index], self.log_weights[index], self.status[index], self.skeleton, evidence)
 
     def transformed(self, target_from_reference: Float[Tensor, "3 4"]) -> PosePosterior:
         """Return the posterior in another frame.

@@ -2,11 +2,10 @@
 
 The loop knows nothing of guidance. A guided denoiser turns a noisy pose into
 E[x0 | x_s, y], the clean pose that agrees with the observations. With a draw
-from p(x0 | x_s, y) beside it (``kalman`` but at the lowest levels) the loop
+from p(x0 | x_s, y) beside it (``kalman`` but below ``settle_sigma``) the loop
 noises that anew for the next level; without (``gradient``) it takes an
-ancestral step. A level may be visited several times. The last level gives its mean: what spread is left
-there is smaller than the network knows poses, and a draw would only shake
-the joints off the poses that people take.
+ancestral step. A level may be visited several times. The last level gives its
+draw or, where there is none, its mean.
 """
 
 from __future__ import annotations
@@ -30,8 +29,6 @@ ROOT_SD_M = (20.0, 20.0, 40.0)
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Above this noise level one covariance serves for all poses; below, each pose's own comes from the network's Jacobian.
 JACOBIAN_BELOW_SIGMA = 1.0
-# Below this noise level poses are nearly settled: a draw from a Gaussian would shake them more than it mends.
-ANCESTRAL_BELOW_SIGMA = 0.15
 # Largest guidance step in units of the one that C(s) expects.
 MAX_PULL = 2.0
 
@@ -45,6 +42,8 @@ class SamplerConfig:
         steps: noise levels visited.
         sigma_max: first noise level, units of the scaled pose.
         sigma_min: last noise level, units of the scaled pose.
+        settle_sigma: noise level below which ``kalman`` takes the mean instead of a draw. One camera leaves poses so
+            uncertain that a draw there only shakes joints off the poses that people take.
         repeats: visits of every noise level but the last one, each noised back from the level below (RePaint, Lugmayr
             et al., 2201.09865, algorithm 1); mends what guidance alone gets wrong, at the price of as many more steps.
         precision: ``float32`` or ``bfloat16``, of the network alone. bfloat16 is faster where the processor has it and
@@ -55,6 +54,7 @@ class SamplerConfig:
     steps: int = 25
     sigma_max: float = 3.0
     sigma_min: float = 0.07
+    settle_sigma: float = 0.15
     repeats: int = 1
     precision: str = "float32"
 
@@ -65,6 +65,8 @@ class SamplerConfig:
             raise ValueError(f"steps must lie in 1..1000, got {self.steps}")
         if not 0 < self.sigma_min < self.sigma_max:
             raise ValueError(f"need 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        if not 0 <= self.settle_sigma <= self.sigma_max:
+            raise ValueError(f"settle_sigma must lie in 0..sigma_max {self.sigma_max}, got {self.settle_sigma}")
         if not 1 <= self.repeats <= 100:
             raise ValueError(f"repeats must lie in 1..100, got {self.repeats}")
         if self.precision not in PRECISIONS:
@@ -259,7 +261,7 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
             limit = MAX_PULL * expected.norm(dim=-1, keepdim=True)
             pull = pull * (limit / pull.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
         mean = clean.detach() + pull
-        return Guided(mean, mean + error / unit + draw if sigma >= ANCESTRAL_BELOW_SIGMA else None)
+        return Guided(mean, mean + error / unit + draw if sigma >= posterior.config.settle_sigma else None)
 
     return guided
 
@@ -298,6 +300,9 @@ def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
 
 GUIDANCES: dict[str, Guidance] = {"kalman": kalman_guidance, "gradient": gradient_guidance}
 
+FUSED = SamplerConfig(sigma_min=0.04, settle_sigma=0.0)
+"""For observations that leave little open (a second camera, depth): spread is drawn down to the last noise level."""
+
 
 def _step(x: Tensor, guided: Guided, sigma: float, lower: float, generator: torch.Generator) -> Tensor:
     """Go from noise level ``sigma`` to ``lower``."""
@@ -327,6 +332,7 @@ def run(
         for _ in range(config.repeats - 1):
             x = x + (sigma**2 - lower**2) ** 0.5 * _randn(x, generator)
             x = _step(x, guided(x, sigma), sigma, lower, generator)
-    joints = guided(x, sigmas[-1]).mean * prior.unit_m
+    last = guided(x, sigmas[-1])
+    joints = (last.mean if last.draw is None else last.draw) * prior.unit_m
     joints = (joints.unflatten(-1, (-1, 3)) - joints.unflatten(-1, (-1, 3))[:, :, :1]).flatten(-2)
     return joints.unflatten(-1, (-1, 3)), posterior.draw_root(joints)

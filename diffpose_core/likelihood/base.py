@@ -107,21 +107,22 @@ def joint_blocks(covariance: Float[Tensor, "51 51"]) -> Float[Tensor, "17 3 17 3
     return covariance.reshape(17, 3, 17, 3)
 
 
-class Site(NamedTuple):
-    """A Gaussian pseudo-observation of a quantity."""
+class Bound(NamedTuple):
+    """A Gaussian pseudo-observation of a quantity that has a bound; all zeros where the bound holds anyway."""
 
+    whitener: Tensor
+    """Root of the precision of its noise, per unit of the quantity."""
     residual: Tensor
-    """Pseudo-observed value less the present mean."""
-    precision: Tensor
-    """Inverse variance of its noise."""
+    """Pseudo-observed value less the present mean, in standard deviations of its noise."""
+    log_effect: Tensor
+    """What it contributes by itself to log p(y), nats."""
 
 
-def at_least_site(excess: Float[Tensor, "*batch"], variance: Float[Tensor, "*batch"], std: float | Tensor) -> Site:
+def at_least(excess: Float[Tensor, "*batch"], variance: Float[Tensor, "*#batch"], std: float) -> Bound:
     """Turn "the quantity is at least the bound" into a Gaussian observation with the same posterior mean and variance.
 
     The quantity is N(bound + excess, variance), the bound soft by a Gaussian of ``std``: the moments of the truncated
     Gaussian, as a site of expectation propagation (Minka 2001; probit likelihood, Rasmussen & Williams 2006, eq. 3.58).
-    Precision vanishes where the bound holds anyway.
     """
     total = variance + std**2
     alpha = excess * total.rsqrt()
@@ -130,50 +131,13 @@ def at_least_site(excess: Float[Tensor, "*batch"], variance: Float[Tensor, "*bat
     curvature = ratio * slope / total
     # 1 - variance * curvature is at least the share of the softness in the total variance.
     precision = curvature / (1 - variance * curvature).clamp_min(1e-6)
-    return Site(total.sqrt() / slope, precision)
+    residual = (precision * total).sqrt() / slope
+    spread = 1 + precision * variance
+    return Bound(precision.sqrt(), residual, -0.5 * (residual**2 / spread + torch.log(spread)))
 
 
-def checked(name: str, value: Tensor, shape: tuple[int | None, ...], allow_nan: bool = False) -> Tensor:
-    """Return ``value`` as float32, its shape and finiteness checked.
-
-    Raises:
-        ValueError: naming the field with its shape or its first value that is not finite.
-    """
-    value = torch.as_tensor(value, dtype=torch.float32)
-    if value.ndim != len(shape) or any(s is not None and s != v for s, v in zip(shape, value.shape, strict=True)):
-        wanted = "x".join("*" if s is None else str(s) for s in shape)
-        raise ValueError(f"{name} must have shape {wanted}, got {tuple(value.shape)}")
-    bad = torch.isinf(value) if allow_nan else ~torch.isfinite(value)
-    if bad.any():
-        index = tuple(int(i) for i in bad.nonzero()[0])
-        raise ValueError(f"{name} holds a value that is not finite at index {index}: {float(value[index])}")
-    return value
-
-
-def checked_std(name: str, std: float | Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return a standard deviation expanded to ``shape``.
-
-    Raises:
-        ValueError: naming the field, if it is not positive and finite or cannot have that shape.
-    """
-    value = torch.as_tensor(std, dtype=torch.float32)
-    if not (torch.isfinite(value) & (value > 0)).all():
-        raise ValueError(f"{name} must be positive and finite, got {float(value.min())}")
-    try:
-        return value.expand(shape)
-    except RuntimeError:
-        raise ValueError(f"{name} must be one number or have shape {shape}, got {tuple(value.shape)}") from None
-
-
-def checked_transform(name: str, transform: Tensor) -> Float[Tensor, "3 4"]:
-    """Return a rigid transform [R | t], metres.
-
-    Raises:
-        ValueError: naming the field, if it is not 3x4 and finite or R is no rotation.
-    """
-    value = checked(name, transform, (3, 4))
-    rotation = value[:, :3].double()
-    error = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64, device=value.device)).abs().max())
-    if error > 1e-3 or torch.linalg.det(rotation) < 0:
-        raise ValueError(f"{name} must hold a rotation in its first three columns, got {value[:, :3].tolist()}")
-    return value
+def log_holds(
+    excess: Float[Tensor, "*batch"], variance: Float[Tensor, "*#batch"], std: float
+) -> Float[Tensor, "*batch"]:
+    """Log probability that the quantity of :func:`at_least` reaches its bound."""
+    return torch.special.log_ndtr(excess * (variance + std**2).rsqrt())

@@ -11,14 +11,8 @@ from torch import Tensor
 
 from diffpose_core.body import JOINT_RADIUS_M
 from diffpose_core.camera import Camera
-from diffpose_core.likelihood.base import (
-    Linearised,
-    RootGuess,
-    checked,
-    checked_std,
-    checked_transform,
-    joint_blocks,
-)
+from diffpose_core.checks import checked, checked_std, checked_transform
+from diffpose_core.likelihood.base import Linearised, RootGuess, joint_blocks
 from diffpose_core.observation import MISSING
 from diffpose_core.skeleton import H36M17
 

@@ -7,8 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from diffpose_core.camera import Camera
+from diffpose_core.checks import checked_transform
 from diffpose_core.heatmap import LOG_TWO_PI, Heatmaps
-from diffpose_core.likelihood.base import Linearised, RootGuess, checked_transform, joint_blocks
+from diffpose_core.likelihood.base import Linearised, RootGuess, joint_blocks
 from diffpose_core.observation import ObservationModel
 from diffpose_core.skeleton import COCO17, Skeleton
 

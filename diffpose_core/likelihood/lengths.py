@@ -8,14 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from diffpose_core.body import BONES
-from diffpose_core.likelihood.base import Linearised, RootGuess, checked, checked_std, joint_blocks
+from diffpose_core.body import ANKLE_M, BONES
+from diffpose_core.checks import checked, checked_std
+from diffpose_core.likelihood.base import Linearised, RootGuess, joint_blocks
 from diffpose_core.observation import MISSING
 from diffpose_core.skeleton import H36M17
 
 _PARENTS, _CHILDREN = (list(ends) for ends in zip(*BONES, strict=True))
-ANKLE_HEIGHT_M = 0.08
-"""Of the ankle joint above the ground."""
 _HEIGHT = {"Spine": 1.0, "Thorax": 1.0, "Nose": 1.0, "HeadTop": 1.0} | {
     side + joint: 0.5 for side in "LR" for joint in ("Knee", "Ankle")
 }
@@ -53,11 +52,11 @@ class KnownLengths:
     def of_height(cls, height_m: Tensor, std_m: float | Tensor = 0.03) -> KnownLengths:
         """Body height [P]: from the ground up one leg (the mean of both) and the spine to the top of the head.
 
-        The joints' path is ``ANKLE_HEIGHT_M`` shorter than the height, and longer than it by what the spine and the
+        The joints' path is ``ANKLE_M`` shorter than the height, and longer than it by what the spine and the
         neck bend: ``std_m`` should cover that.
         """
         weights = torch.tensor([[_HEIGHT.get(H36M17.joints[child], 0.0) for _, child in BONES]])
-        return cls._of_one(weights, "height_m", height_m, ANKLE_HEIGHT_M, std_m)
+        return cls._of_one(weights, "height_m", height_m, ANKLE_M, std_m)
 
     @classmethod
     def of_scale(cls, total_m: Tensor, std_m: float | Tensor = 0.1) -> KnownLengths:
