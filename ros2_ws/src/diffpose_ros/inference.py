@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -15,9 +16,10 @@ from std_msgs.msg import Header
 from diffpose.msg import Hypotheses, SkeletonDefinition
 from diffpose.srv import Complete
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
+from diffpose_core.sampler import FUSED
 from diffpose_ros.completion import completion_from_request
 from diffpose_ros.conversions import hypotheses_message, skeleton_message
-from diffpose_ros.parameters import RELIABILITIES, EstimatorParameters
+from diffpose_ros.parameters import RELIABILITIES, EstimatorParameters, FusionParameters
 from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, set_threads
 
 P = TypeVar("P", bound=EstimatorParameters)
@@ -37,7 +39,8 @@ class InferenceNode(WorkerNode[P]):
         device = choose_device(self, p.device)
         threads = set_threads(p.num_threads)
         prior = PosePrior.from_pretrained(p.prior or None)
-        sampler = SamplerConfig(guidance=p.guidance, steps=p.steps, repeats=p.repeats, precision=p.precision)
+        base = FUSED if p.use_depth or isinstance(p, FusionParameters) else SamplerConfig()
+        sampler = replace(base, guidance=p.guidance, steps=p.steps, repeats=p.repeats, precision=p.precision)
         self.estimator = PoseEstimator(prior, device, sampler)
         self._estimating = threading.Lock()
         self.health.facts |= {
