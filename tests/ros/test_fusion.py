@@ -1,5 +1,6 @@
 """Two cameras, a depth stream, and poses to complete: the nodes as processes, on people whose places are known."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -197,6 +198,43 @@ def test_bad_depth_is_refused_by_name(nodes, people):
     assert len(send_depth(nodes, people, scene.depth("left", people, now(nodes))).persons) == 2
 
 
+def test_several_cameras_with_depth(client, start, people, tmp_path_factory):
+    """Depth that is missing or bad costs as little as it can, and each is counted."""
+    file = tmp_path_factory.mktemp("extrinsics") / "extrinsics.yaml"
+    file.write_text(scene.extrinsics())
+    node, topic = "deep/fusion_node", "/deep/human_pose3d/hypotheses"
+    client.listen(Hypotheses, topic)
+    parameters = {"use_depth": True, "depth_reliability": "reliable", "sync_wait_s": 1.0, "device": "cpu"}
+    start("fusion_node", "deep", extrinsics_file=str(file), **parameters)
+
+    def look(cameras=("left", "right"), depth=("left", "right"), encoding="16UC1"):
+        client.messages[topic].clear()
+        stamp = now(client)
+        for name in depth:
+            client.publish(f"/deep/{name}/depth/image", scene.depth(name, people, stamp, encoding))
+        for name in cameras:
+            client.publish(f"/deep/{name}/human_pose2d/heatmaps", scene.heatmaps(name, people, stamp))
+        client.wait(lambda: client.messages[topic], "fused hypotheses")
+        found = client.messages[topic][0].persons
+        return [scene.error_m(p, truth) for p, truth in zip(found, people, strict=True)]
+
+    assert max(look()) < NEAR_M
+    client.wait_count(node, "processed", 1)
+    assert client.count(node, "degraded") == 0
+    assert max(look(depth=("left",))) < NEAR_M
+    client.wait_count(node, "degraded: without depth of camera right", 1)
+    # One camera alone has to know the distance from its depth.
+    assert max(look(cameras=("left",), depth=("left",))) < 2 * NEAR_M
+    client.wait_count(node, "degraded: without camera right", 1)
+    image = scene.depth("right", people, now(client))
+    image.encoding = "mono16"
+    client.publish("/deep/right/depth/image", image)
+    client.publish("/deep/right/human_pose2d/heatmaps", scene.heatmaps("right", people, image.header.stamp))
+    client.wait_count(node, "refused", 1)
+    assert "camera right: depth encoding must be one of" in client.health[node]["last_complaint"]
+    assert max(look(encoding="32FC1")) < NEAR_M
+
+
 def a_request(**changes):
     """One pose without its left arm."""
     pose = PosePrior.from_pretrained().sample(1, generator=torch.Generator().manual_seed(3))[0]
@@ -281,6 +319,46 @@ def test_images_are_served_while_a_long_completion_runs(nodes, people):
     nodes.wait(future.done, "the completion")
     assert future.result().success
     nodes.wait_count("rgbd/diffusion_node", "received", received + 5)
+
+
+def test_without_a_file_the_cameras_are_found_in_tf(client, start, people):
+    """Before the transforms are known heatmaps are refused; afterwards they are served."""
+    tf2_ros = pytest.importorskip("tf2_ros", reason="tf2_ros comes with a ROS distribution, not with the wheels")
+    from geometry_msgs.msg import TransformStamped
+
+    client.listen(Hypotheses, "/tf_room/human_pose3d/hypotheses")
+    start("fusion_node", "tf_room", device="cpu")
+
+    def look():
+        stamp = now(client)
+        for name in ("left", "right"):
+            client.publish(f"/tf_room/{name}/human_pose2d/heatmaps", scene.heatmaps(name, people, stamp))
+
+    look()
+    client.wait_count("tf_room/fusion_node", "refused", 1)
+    assert "no transform from 'left_optical_frame' to 'map'" in client.health["tf_room/fusion_node"]["last_complaint"]
+    transforms = []
+    for name, (translation, rotation) in scene.POSES.items():
+        message = TransformStamped(child_frame_id=f"{name}_optical_frame")
+        message.header.frame_id = "map"
+        t, q = message.transform.translation, message.transform.rotation
+        (t.x, t.y, t.z), (q.x, q.y, q.z, q.w) = translation, rotation
+        transforms.append(message)
+    broadcaster = tf2_ros.StaticTransformBroadcaster(client.node)
+    broadcaster.sendTransform(transforms)
+    client.spin(1.0)
+    look()
+    messages = client.messages["/tf_room/human_pose3d/hypotheses"]
+    client.wait(lambda: messages, "fused hypotheses")
+    assert all(scene.error_m(p, truth) < NEAR_M for p, truth in zip(messages[0].persons, people, strict=True))
+
+
+def test_without_a_file_and_without_tf_the_node_ends_and_says_so(run_once):
+    if importlib.util.find_spec("tf2_ros"):
+        pytest.skip("tf2_ros is installed")
+    status, output = run_once("fusion_node")
+    assert status == 1
+    assert "cannot start: parameter extrinsics_file is empty, and there is no TF to ask: No module named" in output
 
 
 @pytest.mark.parametrize(
