@@ -1,8 +1,13 @@
 #!/usr/bin/env python3
-"""The ``diffpose`` command: the same graphs as ``ros2 launch diffpose estimator.launch.py``, without launch.
+"""The ``diffpose`` command.
 
-diffpose run source:=photo.jpg num_hypotheses:=100
-diffpose run fusion cameras:=left,right extrinsics_file:=extrinsics.yaml
+``run`` starts the same graphs as ``ros2 launch diffpose estimator.launch.py`` and ``fusion.launch.py``, without launch;
+``complete`` and ``generate`` are those of ``python -m diffpose_core``.
+
+    diffpose run source:=photo.jpg num_hypotheses:=100
+    diffpose run fusion cameras:=left,right extrinsics_file:=extrinsics.yaml
+    diffpose complete seen.json --out completed.json
+    diffpose generate --count 24 --picture poses.png
 """
 
 from __future__ import annotations
@@ -49,6 +54,10 @@ def run(arguments: list[str], prefix: Path) -> int:
 
 def main() -> int:
     """Parse the command line and run."""
+    if sys.argv[1:2] in (["complete"], ["generate"]):
+        from diffpose_core.commands.main import main as library  # torch, which `run` itself does not need
+
+        return library(sys.argv[1:], "diffpose")
     listing = ""
     for graph, arguments in GRAPHS.items():
         listing += f"\narguments of run {graph}:\n"
@@ -57,9 +66,12 @@ def main() -> int:
         prog="diffpose", description="Human pose hypotheses from a camera.", epilog=listing,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("command", choices=["run"], help="run: start all nodes")
     parser.add_argument(
-        "arguments", nargs="*", metavar="name:=value", help="a graph, if not estimator, and its arguments"
+        "command", choices=["run", "complete", "generate"],
+        help="run: start all nodes; complete, generate: poses in files, say --help after them",
+    )  # fmt: skip
+    parser.add_argument(
+        "arguments", nargs="*", metavar="name:=value", help="of run: a graph, if not estimator, and its arguments"
     )
     args = parser.parse_args()
     try:
