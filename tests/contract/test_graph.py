@@ -45,6 +45,7 @@ def test_the_parameter_file_holds_every_default():
         (parameters.FusionParameters, {"cameras": ("a", "a")}, "cameras must hold different names"),
         (parameters.FusionParameters, {"cameras": ("/a",)}, "cameras must hold ROS names .* got '/a'"),
         (parameters.FusionParameters, {"cameras": ("a b",)}, "cameras must hold ROS names .* got 'a b'"),
+        (parameters.FusionParameters, {"use_depth": True, "depth_cameras": "left,roof"}, "depth_cameras .* got 'roof'"),
         (parameters.FusionParameters, {"target_frame": ""}, "target_frame must name a frame"),
         (parameters.DetectorParameters, {"min_score": float("nan")}, "min_score must lie in"),
         (parameters.DetectorParameters, {"image_reliability": "fast"}, "image_reliability must be one of"),
@@ -55,6 +56,12 @@ def test_the_parameter_file_holds_every_default():
 def test_parameters_out_of_range_are_refused(kind, values, words):
     with pytest.raises(ValueError, match=words):
         kind(**values)
+
+
+def test_which_cameras_have_depth():
+    assert parameters.FusionParameters(depth_cameras="left").with_depth == ()
+    assert parameters.FusionParameters(use_depth=True).with_depth == ("left", "right")
+    assert parameters.FusionParameters(use_depth=True, depth_cameras="right").with_depth == ("right",)
 
 
 def test_the_diffusion_node_offers_what_the_sampler_knows():

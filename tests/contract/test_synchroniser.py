@@ -12,9 +12,9 @@ MS = 10**6
 class Trial:
     """A synchroniser with a slop of 20 ms and a wait of 200 ms, fed in milliseconds."""
 
-    def __init__(self, cameras="ab", with_depth=False):
+    def __init__(self, cameras="ab", with_depth=""):
         self.late = []
-        self.subject = Synchroniser(list(cameras), with_depth, 0.02, 0.2, self.late.append)
+        self.subject = Synchroniser(list(cameras), list(with_depth), 0.02, 0.2, self.late.append)
 
     def heatmaps(self, camera, stamp, now):
         return self.shown(self.subject.heatmaps(camera, stamp * MS, f"{camera}{stamp}", now * MS))
@@ -72,7 +72,7 @@ def test_the_same_stamp_twice_is_one_of_them():
 
 
 def test_depth_may_come_before_or_after():
-    trial = Trial("a", with_depth=True)
+    trial = Trial("a", with_depth="a")
     assert trial.depth("a", 980, 990) == []
     assert trial.depth("a", 1005, 1010) == []
     assert trial.heatmaps("a", 1000, 1100) == [[("a1000", "depth a1005")]]
@@ -81,28 +81,35 @@ def test_depth_may_come_before_or_after():
 
 
 def test_depth_that_cannot_come_any_more_is_not_waited_for():
-    trial = Trial("a", with_depth=True)
+    trial = Trial("a", with_depth="a")
     assert trial.heatmaps("a", 1000, 1100) == []
     assert trial.depth("a", 1030, 1101) == [["a1000"]]
 
 
 def test_depth_that_does_not_come_is_waited_for_so_long():
-    trial = Trial("a", with_depth=True)
+    trial = Trial("a", with_depth="a")
     assert trial.heatmaps("a", 1000, 1100) == []
     assert trial.ready(1299) == []
     assert trial.ready(1300) == [["a1000"]]
 
 
 def test_each_camera_has_its_own_depth():
-    trial = Trial(with_depth=True)
+    trial = Trial(with_depth="ab")
     trial.depth("b", 1000, 1001)
     trial.heatmaps("a", 1000, 1002)
     trial.heatmaps("b", 1000, 1003)
     assert trial.depth("a", 1001, 1004) == [[("a1000", "depth a1001"), ("b1000", "depth b1000")]]
 
 
+def test_a_camera_without_depth_is_not_asked_for_it():
+    trial = Trial(with_depth="b")
+    trial.heatmaps("a", 1000, 1002)
+    trial.depth("b", 1000, 1003)
+    assert trial.heatmaps("b", 1000, 1004) == [["a1000", ("b1000", "depth b1000")]]
+
+
 def test_memory_is_bounded():
-    trial = Trial(with_depth=True)
+    trial = Trial(with_depth="ab")
     groups = []
     for n in range(10 * KEPT):  # nobody's clock advances, camera b is silent
         groups += trial.heatmaps("a", 1000 + 30 * n, 1000)

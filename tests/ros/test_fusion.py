@@ -73,6 +73,7 @@ def test_two_people_are_found_in_the_room(nodes, people):
     found = sorted(message.persons, key=lambda p: p.mean[0])
     assert [scene.error_m(p, truth) < NEAR_M for p, truth in zip(found, people, strict=True)] == [True, True]
     # The score is that of the camera that was surest of the person.
+    nodes.wait_count("fusion_node", "persons_seen_by_2", 2)
     assert [p.score for p in found] == [pytest.approx(0.9), pytest.approx(0.95)]
     assert all(set(p.status) == {PersonHypotheses.OBSERVED} for p in found)
     assert all(np.isfinite(p.log_evidence) for p in found)

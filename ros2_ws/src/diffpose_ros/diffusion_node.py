@@ -27,7 +27,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         p = self.parameters
         self.create_subscription(HeatmapsMessage, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
         if p.use_depth:
-            self.pairs = Synchroniser([CAMERA], True, p.sync_slop_s, p.sync_wait_s, self.on_late)
+            self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
             self.subscribe_depth("depth/image", self.on_depth)
             self.create_timer(max(p.sync_wait_s / 4, 0.01), self.on_timer)
         self.get_logger().info(f"ready: {self.health.facts}")

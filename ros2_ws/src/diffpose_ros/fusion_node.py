@@ -40,12 +40,12 @@ class FusionNode(InferenceNode[FusionParameters]):
         self.health.facts |= {
             "cameras": ", ".join(p.cameras), "target_frame": p.target_frame, "extrinsics": p.extrinsics_file or "TF",
         }  # fmt: skip
-        self.instants = Synchroniser(p.cameras, p.use_depth, p.sync_slop_s, p.sync_wait_s, self.on_late)
+        self.instants = Synchroniser(p.cameras, p.with_depth, p.sync_slop_s, p.sync_wait_s, self.on_late)
         for name in p.cameras:
             self.create_subscription(
                 HeatmapsMessage, f"{name}/human_pose2d/heatmaps", partial(self.on_heatmaps, name), RESULTS
             )
-            if p.use_depth:
+            if name in p.with_depth:
                 self.subscribe_depth(f"{name}/depth/image", partial(self.on_depth, name))
         self.create_timer(max(p.sync_wait_s / 4, 0.01), self.on_timer)
         self.get_logger().info(f"ready: {self.health.facts}")
@@ -88,6 +88,8 @@ class FusionNode(InferenceNode[FusionParameters]):
             max(source.persons[i].score for source, i in zip(sources, members, strict=True) if i is not None)
             for members in fused.members
         ]
+        for members in fused.members:
+            self.health.count(f"persons_seen_by_{sum(i is not None for i in members)}")
         stamp = min((source.header.stamp for source in sources), key=nanoseconds)
         header = Header(stamp=stamp, frame_id=p.target_frame)
         self.publish(fused.posterior.transformed(target_from_reference), header, range(len(scores)), scores)
@@ -115,7 +117,7 @@ class FusionNode(InferenceNode[FusionParameters]):
         heatmaps, camera = heatmaps_from_message(message)
         target_from_camera = self.extrinsics(name, message.header)
         depth_m = None if depth is None else aligned_depth(depth, message)
-        if depth is None and self.parameters.use_depth:
+        if depth is None and name in self.parameters.with_depth:
             self.health.degraded(f"without depth of camera {name}", "no image within sync_slop_s of its heatmaps")
         return fusion.View(heatmaps, camera, target_from_camera, depth_m)
 

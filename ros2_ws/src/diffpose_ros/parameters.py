@@ -134,6 +134,9 @@ class FusionParameters(EstimatorParameters):
 
     node: ClassVar[str] = "fusion_node"
     cameras: tuple[str, ...] = _parameter(("left", "right"), "Names of the cameras, which are their namespaces.")
+    depth_cameras: str = _parameter(
+        "", "With use_depth: the cameras that have depth images, commas between their names; empty: all."
+    )
     target_frame: str = _parameter("map", "Frame of the results.")
     extrinsics_file: str = _parameter(
         "", "YAML with every camera's position in target_frame (docs/fusion.md); empty: from TF."
@@ -148,6 +151,16 @@ class FusionParameters(EstimatorParameters):
         for name in self.cameras:
             if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name, re.ASCII):
                 raise ValueError(f"parameter cameras must hold ROS names without a leading slash, got {name!r}")
+        for name in self.with_depth:
+            if name not in self.cameras:
+                raise ValueError(f"parameter depth_cameras must hold names of cameras, got {name!r}")
+
+    @property
+    def with_depth(self) -> tuple[str, ...]:
+        """Cameras of which depth images are used."""
+        if not self.use_depth:
+            return ()
+        return tuple(name.strip() for name in self.depth_cameras.split(",")) if self.depth_cameras else self.cameras
 
 
 @dataclass(frozen=True)

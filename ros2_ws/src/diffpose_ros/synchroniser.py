@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,16 +42,21 @@ class Synchroniser:
 
     Args:
         cameras: their names.
-        with_depth: every camera has a depth image too.
+        with_depth: those that have depth images too.
         slop_s: largest difference of stamps within a group.
         wait_s: how long heatmaps wait for the rest, from their arrival.
         on_late: called with the name of the camera whose heatmaps came after their group had left.
     """
 
     def __init__(
-        self, cameras: Sequence[str], with_depth: bool, slop_s: float, wait_s: float, on_late: Callable[[str], None]
+        self,
+        cameras: Sequence[str],
+        with_depth: Collection[str],
+        slop_s: float,
+        wait_s: float,
+        on_late: Callable[[str], None],
     ) -> None:
-        self.with_depth = with_depth
+        self._with_depth = frozenset(with_depth)
         self._slop_ns, self._wait_ns, self._on_late = round(slop_s * 1e9), round(wait_s * 1e9), on_late
         self._cameras = {name: _Camera() for name in cameras}
 
@@ -102,7 +107,7 @@ class Synchroniser:
         if name not in group:
             return camera.newest_ns <= first_ns + self._slop_ns
         stamp_ns = group[name].stamp_ns
-        return self.with_depth and self._nearest(name, stamp_ns) is None and (
+        return name in self._with_depth and self._nearest(name, stamp_ns) is None and (
             camera.newest_depth_ns <= stamp_ns + self._slop_ns
         )  # fmt: skip
 
