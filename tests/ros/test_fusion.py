@@ -290,7 +290,7 @@ def test_a_pose_without_a_place_is_completed_about_its_pelvis(nodes):
         ({"joints": [0.0] * 50}, "joints must hold 1 x 17 x 3 = 51 values as known says, got 50"),
         ({"std": [0.0]}, "std must be positive and finite"),
         ({"std": [float("nan")]}, "std must be positive and finite"),
-        ({"num_hypotheses": 20000}, "num_hypotheses x persons must be at most 10000, got 20000 x 1"),
+        ({"num_hypotheses": 20000}, "num_hypotheses x persons must be at most 2000, got 20000 x 1"),
     ],
 )
 def test_bad_requests_are_answered(nodes, changes, words):
@@ -306,7 +306,7 @@ def test_bad_requests_are_answered(nodes, changes, words):
 
 def test_images_are_served_while_a_long_completion_runs(nodes, people):
     """Heatmaps that come meanwhile are received, and the newest of them is served after it."""
-    request, _ = a_request(num_hypotheses=3000)
+    request, _ = a_request(num_hypotheses=2000)
     future = nodes._services[SERVICE].call_async(request)
     nodes.messages[ONE].clear()
     received = nodes.count("rgbd/diffusion_node", "received")

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from diffpose_core import H36M17
 
-MAX_SKELETONS = 10000
-"""Persons times hypotheses of one request: some 2 GB while they are inferred."""
+MAX_SKELETONS = 2000
+"""Persons times hypotheses of one request: images wait for some seconds on two CPU cores, and the node for its end."""
 
 
 @dataclass(frozen=True)
