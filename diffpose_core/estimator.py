@@ -58,7 +58,7 @@ class PoseEstimator:
     ) -> PosePosterior:  # fmt: skip
         """Complete partly known poses, without retraining.
 
-        People may be anywhere, behind the axes' origin too: they are moved to where the root's prior is at home and back.
+        People may be anywhere, behind the origin too: they are moved to where the root's prior is at home and back.
 
         Args:
             joints: [P, 17, 3] metres, axes of a level camera (x right, y down, z forward).
