@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from diffpose_core import sampler as sampling
 from diffpose_core.camera import Camera
 from diffpose_core.device import checked_device
+from diffpose_core.evidence import Evidence
 from diffpose_core.heatmap import Heatmaps
 from diffpose_core.likelihood import HeatmapLikelihood, KnownJoints, Likelihood
 from diffpose_core.observation import MISSING
@@ -34,6 +37,7 @@ class PoseEstimator:
         self.device = checked_device(device)
         self.sampler = sampler or SamplerConfig()
         self.prior = prior.to(self.device, sampling.PRECISIONS[self.sampler.precision])
+        self._evidence: Evidence | None = None
 
     def __call__(
         self, heatmaps: Heatmaps, camera: Camera, num_hypotheses: int = 50, generator: torch.Generator | None = None
@@ -50,7 +54,7 @@ class PoseEstimator:
 
     def complete(
         self, joints: Tensor, known: Tensor, std: float | Tensor = 0.01,
-        num_hypotheses: int = 50, generator: torch.Generator | None = None,
+        num_hypotheses: int = 50, generator: torch.Generator | None = None, root_relative: bool = False,
     ) -> PosePosterior:  # fmt: skip
         """Complete partly known poses, without retraining.
 
@@ -60,8 +64,50 @@ class PoseEstimator:
             std: standard deviation of the known joints in metres, one number or [P, 17].
             num_hypotheses: S, skeletons per person.
             generator: on the estimator's device.
+            root_relative: whether ``joints`` are relative to the pelvis; then so is the result.
+
+        Raises:
+            ValueError: as :class:`KnownJoints` and :meth:`infer`.
         """
-        return self.infer([KnownJoints(joints, known, std)], num_hypotheses, generator)
+        post = self.infer([KnownJoints(joints, known, std, root_relative)], num_hypotheses, generator)
+        return replace(post, joints=post.joints - post.joints[:, :, :1]) if root_relative else post
+
+    def generate(
+        self, n: int, likelihoods: Sequence[Likelihood] = (), generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n 17 3"]:
+        """Generate root-relative poses, metres, camera axes: any, or those that agree with likelihoods of one person.
+
+        Raises:
+            ValueError: ``n`` is below 1, or the likelihoods observe another number of persons than one.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        if not likelihoods:
+            return self.prior.sample(n, generator)
+        for y in likelihoods:
+            if y.persons != 1:
+                raise ValueError(f"likelihoods must observe one person, got {y.persons}: {y.describe()}")
+        joints = self.infer(likelihoods, n, generator).joints[0]
+        return joints - joints[:, :1]
+
+    def log_evidence(self, likelihoods: Sequence[Likelihood]) -> Float[Tensor, "P"]:
+        """Log p(observations) in nats per person, as of :attr:`PosePosterior.log_evidence`, without sampling.
+
+        Raises:
+            ValueError: as :meth:`infer`.
+        """
+        self._check(likelihoods)
+        return self._log_evidence([y.to(self.device) for y in likelihoods])
+
+    def agreement(self, likelihoods: Sequence[Likelihood]) -> Float[Tensor, "P"]:
+        """Log p(all) - sum of log p(each), nats: the Bayes factor of one person behind all against one behind each.
+
+        Below zero the observations contradict each other: two people, or a wrong calibration.
+
+        Raises:
+            ValueError: as :meth:`infer`.
+        """
+        return self.log_evidence(likelihoods) - torch.stack([self.log_evidence([y]) for y in likelihoods]).sum(0)
 
     def infer(
         self, likelihoods: Sequence[Likelihood], num_hypotheses: int = 50, generator: torch.Generator | None = None
@@ -72,23 +118,19 @@ class PoseEstimator:
             ValueError: no likelihood, a different number of persons, fewer than one hypothesis, or a generator
                 on another device.
         """
-        if not likelihoods:
-            raise ValueError("likelihoods must hold at least one observation")
+        count = self._check(likelihoods)
         if num_hypotheses < 1:
             raise ValueError(f"num_hypotheses must be at least 1, got {num_hypotheses}")
-        persons = {y.persons for y in likelihoods}
-        if len(persons) != 1:
-            raise ValueError(f"likelihoods must observe the same persons, got counts {sorted(persons)}")
         if generator is None:
             generator = torch.Generator(self.device)
         elif generator.device.type != self.device.type:
             raise ValueError(f"generator is on {generator.device}, the estimator on {self.device}")
         observations = [y.to(self.device) for y in likelihoods]
         status = torch.stack([y.status() for y in observations]).amin(0)
-        count = persons.pop()
         log_weights = torch.full((count, num_hypotheses), -math.log(num_hypotheses), device=self.device)
         if count == 0:
-            return PosePosterior(torch.zeros(0, num_hypotheses, 17, 3, device=self.device), log_weights, status)
+            nobody = torch.zeros(0, num_hypotheses, 17, 3, device=self.device)
+            return PosePosterior(nobody, log_weights, status, log_evidence=log_weights.new_zeros(0))
         joints, root = self._draw(observations, num_hypotheses, generator)
         # Of a person of whom nothing is known the root is drawn from a broad prior, a room before the camera.
         unknown = (status == MISSING).all(-1)[:, None, None]
@@ -96,7 +138,23 @@ class PoseEstimator:
             [0.0, 0.0, 5.0]
         )
         root = torch.where(unknown, anywhere, root)
-        return PosePosterior(joints + root[:, :, None], log_weights, status)
+        evidence = self._log_evidence(observations)
+        return PosePosterior(joints + root[:, :, None], log_weights, status, log_evidence=evidence)
+
+    @staticmethod
+    def _check(likelihoods: Sequence[Likelihood]) -> int:
+        """Return the number of persons that all observe."""
+        if not likelihoods:
+            raise ValueError("likelihoods must hold at least one observation")
+        persons = {y.persons for y in likelihoods}
+        if len(persons) != 1:
+            each = "; ".join(y.describe() for y in likelihoods)
+            raise ValueError(f"likelihoods must observe the same persons, got counts {sorted(persons)}: {each}")
+        return persons.pop()
+
+    def _log_evidence(self, observations: list[Likelihood]) -> Float[Tensor, "P"]:
+        self._evidence = self._evidence or Evidence(self.prior)
+        return self._evidence.log(observations)
 
     def _draw(
         self, observations: list[Likelihood], num_hypotheses: int, generator: torch.Generator

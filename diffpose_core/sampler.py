@@ -2,11 +2,10 @@
 
 The loop knows nothing of guidance. A guided denoiser turns a noisy pose into
 E[x0 | x_s, y], the clean pose that agrees with the observations. With a draw
-from p(x0 | x_s, y) beside it (``kalman`` but at the lowest levels) the loop
+from p(x0 | x_s, y) beside it (``kalman`` but below ``settle_sigma``) the loop
 noises that anew for the next level; without (``gradient``) it takes an
-ancestral step. A level may be visited several times. The last level gives its mean: what spread is left
-there is smaller than the network knows poses, and a draw would only shake
-the joints off the poses that people take.
+ancestral step. A level may be visited several times. The last level gives its
+draw or, where there is none, its mean.
 """
 
 from __future__ import annotations
@@ -27,12 +26,9 @@ from diffpose_core.prior.network import POSE_DIM
 # Weak Gaussian prior of the root position (metres, optical frame): people stand in front of the camera.
 ROOT_MEAN_M = (0.0, 0.0, 5.0)
 ROOT_SD_M = (20.0, 20.0, 40.0)
-MIN_ROOT_DEPTH_M = 0.3
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Above this noise level one covariance serves for all poses; below, each pose's own comes from the network's Jacobian.
 JACOBIAN_BELOW_SIGMA = 1.0
-# Below this noise level poses are nearly settled: a draw from a Gaussian would shake them more than it mends.
-ANCESTRAL_BELOW_SIGMA = 0.15
 # Largest guidance step in units of the one that C(s) expects.
 MAX_PULL = 2.0
 
@@ -46,6 +42,8 @@ class SamplerConfig:
         steps: noise levels visited.
         sigma_max: first noise level, units of the scaled pose.
         sigma_min: last noise level, units of the scaled pose.
+        settle_sigma: noise level below which ``kalman`` takes the mean instead of a draw. One camera leaves poses so
+            uncertain that a draw there only shakes joints off the poses that people take.
         repeats: visits of every noise level but the last one, each noised back from the level below (RePaint, Lugmayr
             et al., 2201.09865, algorithm 1); mends what guidance alone gets wrong, at the price of as many more steps.
         precision: ``float32`` or ``bfloat16``, of the network alone. bfloat16 is faster where the processor has it and
@@ -56,6 +54,7 @@ class SamplerConfig:
     steps: int = 25
     sigma_max: float = 3.0
     sigma_min: float = 0.07
+    settle_sigma: float = 0.15
     repeats: int = 1
     precision: str = "float32"
 
@@ -66,6 +65,8 @@ class SamplerConfig:
             raise ValueError(f"steps must lie in 1..1000, got {self.steps}")
         if not 0 < self.sigma_min < self.sigma_max:
             raise ValueError(f"need 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        if not 0 <= self.settle_sigma <= self.sigma_max:
+            raise ValueError(f"settle_sigma must lie in 0..sigma_max {self.sigma_max}, got {self.settle_sigma}")
         if not 1 <= self.repeats <= 100:
             raise ValueError(f"repeats must lie in 1..100, got {self.repeats}")
         if self.precision not in PRECISIONS:
@@ -128,6 +129,16 @@ class Gain:
         return root, torch.linalg.solve_triangular(self.factor.mT, white - self.whitened_root @ root, upper=True)
 
 
+def _beside(generator: torch.Generator, count: int) -> list[torch.Generator]:
+    """Return generators that depend on the state of one, which is left as it is."""
+    if count == 0:
+        return []
+    copy = torch.Generator(generator.device)
+    copy.set_state(generator.get_state())
+    seeds = torch.randint(2**31, (count,), generator=copy, device=copy.device).tolist()
+    return [torch.Generator(generator.device).manual_seed(seed) for seed in seeds]
+
+
 class Posterior:
     """The likelihoods of a run together with the prior, and the root position of every hypothesis."""
 
@@ -136,20 +147,51 @@ class Posterior:
     ) -> None:
         self.prior, self.likelihoods, self.config, self.generator = prior, likelihoods, config, generator
         self._root_mean = torch.tensor(ROOT_MEAN_M, device=prior.device)
+        # The first observation shares the run's generator, every other one has its own: a further observation that says
+        # nothing leaves the result as it was.
+        self._generators = [generator, *_beside(generator, len(likelihoods) - 1)]
 
     def linearise(self, joints: Tensor, root: Tensor, covariance: Tensor) -> Linearised:
         """Linearise all observations about joints [P, S, 51] and root [P, S, 3] in metres."""
         pose = joints.unflatten(-1, (-1, 3))
-        return stack([y.linearise(pose, root, covariance, self.generator) for y in self.likelihoods])
+        each = zip(self.likelihoods, self._generators, strict=True)
+        return stack([y.linearise(pose, root, covariance, generator) for y, generator in each])
+
+    def noise(self, seen: Linearised) -> Float[Tensor, "P S D"]:
+        """Draw the observations' noise in standard deviations, each likelihood's from its own generator."""
+        sizes = seen.sizes or (seen.residual.shape[-1],)
+        parts = zip(seen.residual.split(sizes, -1), self._generators, strict=True)
+        return torch.cat([_randn(part, generator) for part, generator in parts], -1)
 
     def locate(self, joints: Float[Tensor, "P S 51"]) -> Float[Tensor, "P S 3"]:
-        """Return the observations' first guess of the root for these joints.
+        """Return the observations' first guesses of the root for these joints, weighed by their precision.
 
         A fresh guess at every step: a hypothesis whose root once went astray must not stay there.
         """
         pose = joints.unflatten(-1, (-1, 3))
-        guesses = [g for y in self.likelihoods if (g := y.start_root(pose)) is not None]
-        return guesses[0] if guesses else self._root_mean.expand(*joints.shape[:2], 3)
+        start = root = self._root_mean.expand(*joints.shape[:2], 3)
+        placed = False
+        precision = torch.diag(self._root_mean.new_tensor(ROOT_SD_M) ** -2).expand(*joints.shape[:2], 3, 3)
+        pulled = torch.zeros_like(root)
+        for y in self.likelihoods:
+            guess = y.start_root(pose, root if placed else None)
+            if guess is None:
+                continue
+            precision = precision + guess.precision
+            if placed:  # as corrections of the first guess: one that says nothing leaves its very bits
+                pulled = pulled + (guess.precision @ (guess.position - start)[..., None])[..., 0]
+                root = start + torch.linalg.solve(precision, pulled)
+            else:
+                says = guess.precision.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) > 0
+                start = root = torch.where(says, guess.position, self._root_mean)
+                placed = True
+        return root
+
+    def bound(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
+        """Return roots moved to where every observation is possible."""
+        for y in self.likelihoods:
+            root = y.bound_root(root)
+        return root
 
     def gain(
         self, joints: Float[Tensor, "P S 51"], root: Float[Tensor, "P S 3"], covariance: Float[Tensor, "51 51"]
@@ -165,13 +207,9 @@ class Posterior:
         for _ in range(2):
             gain, residual, offset = self.gain(joints, root, covariance)
             step, _ = gain.solve(residual[..., None], offset[..., None])
-            root = _in_front(root + step[..., 0])
+            root = self.bound(root + step[..., 0])
         noise = torch.linalg.solve_triangular(gain.root_factor.mT, _randn(root, self.generator)[..., None], upper=True)
-        return _in_front(root + noise[..., 0])
-
-
-def _in_front(root: Tensor) -> Tensor:
-    return torch.cat([root[..., :2], root[..., 2:].clamp_min(MIN_ROOT_DEPTH_M)], -1)
+        return self.bound(root + noise[..., 0])
 
 
 class Guided(NamedTuple):
@@ -211,7 +249,7 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
         error = _randn(joints, generator) @ _factor(covariance).mT
         root_error = _randn(root_offset, generator) * root_offset.new_tensor(ROOT_SD_M)
         observed = seen.jacobian @ error[..., None] + seen.root_jacobian @ root_error[..., None]
-        observed = observed[..., 0] + _randn(residual, generator)
+        observed = observed[..., 0] + posterior.noise(seen)
         right = torch.stack([residual, -observed], -1)
         _, q = gain.solve(right, torch.stack([root_offset, torch.zeros_like(root_offset)], -1))
         pulls = unit * (q.mT @ seen.jacobian)
@@ -223,7 +261,7 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
             limit = MAX_PULL * expected.norm(dim=-1, keepdim=True)
             pull = pull * (limit / pull.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
         mean = clean.detach() + pull
-        return Guided(mean, mean + error / unit + draw if sigma >= ANCESTRAL_BELOW_SIGMA else None)
+        return Guided(mean, mean + error / unit + draw if sigma >= posterior.config.settle_sigma else None)
 
     return guided
 
@@ -262,6 +300,9 @@ def gradient_guidance(posterior: Posterior) -> GuidedDenoiser:
 
 GUIDANCES: dict[str, Guidance] = {"kalman": kalman_guidance, "gradient": gradient_guidance}
 
+FUSED = SamplerConfig(sigma_min=0.04, settle_sigma=0.0)
+"""For observations that leave little open (a second camera, depth): spread is drawn down to the last noise level."""
+
 
 def _step(x: Tensor, guided: Guided, sigma: float, lower: float, generator: torch.Generator) -> Tensor:
     """Go from noise level ``sigma`` to ``lower``."""
@@ -291,6 +332,7 @@ def run(
         for _ in range(config.repeats - 1):
             x = x + (sigma**2 - lower**2) ** 0.5 * _randn(x, generator)
             x = _step(x, guided(x, sigma), sigma, lower, generator)
-    joints = guided(x, sigmas[-1]).mean * prior.unit_m
+    last = guided(x, sigmas[-1])
+    joints = (last.mean if last.draw is None else last.draw) * prior.unit_m
     joints = (joints.unflatten(-1, (-1, 3)) - joints.unflatten(-1, (-1, 3))[:, :, :1]).flatten(-2)
     return joints.unflatten(-1, (-1, 3)), posterior.draw_root(joints)

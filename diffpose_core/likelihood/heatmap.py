@@ -7,12 +7,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from diffpose_core.camera import Camera
-from diffpose_core.heatmap import Heatmaps
-from diffpose_core.likelihood.base import Linearised
+from diffpose_core.checks import checked_transform
+from diffpose_core.heatmap import LOG_TWO_PI, Heatmaps
+from diffpose_core.likelihood.base import Linearised, RootGuess, joint_blocks
 from diffpose_core.observation import ObservationModel
+from diffpose_core.skeleton import COCO17, Skeleton
 
 MIN_GUESS_M, MAX_GUESS_M = 0.3, 200.0
 """Depths between which a first guess of the root is believed."""
+MIN_ROOT_DEPTH_M = 0.3
+GUESS_ACROSS_M, GUESS_DEPTH = 0.1, 0.1
+"""How far a first guess is off: across the view in metres, along it as a share of the distance."""
 
 
 def _inverse_factor(covariance: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch 2 2"]:
@@ -23,7 +28,7 @@ def _inverse_factor(covariance: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*
     return torch.stack([a, torch.zeros_like(a), -c * slope, c], -1).unflatten(-1, (2, 2))
 
 
-class _RootGuess:
+class _RayFit:
     """What a first guess of the root takes from the heatmaps alone, once."""
 
     def __init__(self, heat: Heatmaps, camera: Camera) -> None:
@@ -44,29 +49,74 @@ class _RootGuess:
         self.mean_ray = torch.nn.functional.pad(mean, (0, 1), value=1.0)[:, None]
         self.spread = (weight[..., None] * (rays - mean) ** 2).sum((1, 2)).sqrt().clamp_min(1e-6)[:, None, None]
         self.informed = (heat.seen.sum(-1) >= 2)[:, None, None]
+        variance = heat.covariances.diagonal(dim1=-2, dim2=-1).mean((-1, -2))
+        self.across_px2 = 1 / (heat.seen / variance).sum(-1).clamp_min(1e-12)
+        """[P], variance of the rays' mean."""
 
 
 class HeatmapLikelihood:
-    """p(heatmaps | pose): every keypoint's density at its projection, with the skeletons' offset added."""
+    """p(heatmaps | pose): every keypoint's density at its projection, with the skeletons' offset added.
 
-    def __init__(self, heatmaps: Heatmaps, camera: Camera) -> None:
+    Args:
+        heatmaps: of P persons.
+        camera: that saw them.
+        camera_from_reference: [3, 4] rigid transform in metres, reference frame to this camera's optical frame. None:
+            the reference frame is this camera's. Several calibrated cameras are several of these likelihoods.
+
+    Raises:
+        ValueError: ``camera_from_reference`` is not a rigid transform.
+    """
+
+    def __init__(self, heatmaps: Heatmaps, camera: Camera, camera_from_reference: Tensor | None = None) -> None:
         self.heatmaps = heatmaps
         self.camera = camera
+        self.camera_from_reference = None
+        if camera_from_reference is not None:
+            pose = checked_transform("camera_from_reference", camera_from_reference)
+            self.camera_from_reference = pose.to(heatmaps.visibility.device)
         self.model = ObservationModel.of(heatmaps.skeleton)
         device = heatmaps.visibility.device
         self._weights = self.model.weights.to(device)
         self._offset_sd_m = self.model.offset_sd_m.to(device)
         self._focal = 0.5 * (camera.fx + camera.fy)
-        self._guess = _RootGuess(heatmaps, camera)
+        self._rays = _RayFit(heatmaps, camera)
+        heaviest = heatmaps.weights.argmax(-1)[..., None, None, None].expand(*heatmaps.visibility.shape, 1, 2, 2)
+        factor = _inverse_factor(heatmaps.covariances.gather(2, heaviest)[:, :, 0])
+        peak = torch.log(factor[..., 0, 0] * factor[..., 1, 1]) - LOG_TWO_PI
+        peak = peak + torch.log(heatmaps.weights.amax(-1) * (1 - heatmaps.outlier)).clamp_min(-1e4)
+        self._peak_height = torch.logaddexp(peak, torch.log(heatmaps.outlier.clamp_min(1e-12) / heatmaps.area[:, None]))
+
+    @classmethod
+    def from_keypoints(
+        cls, xy: Tensor, covariance: Tensor, visibility: Tensor, camera: Camera,
+        skeleton: Skeleton = COCO17, camera_from_reference: Tensor | None = None,
+    ) -> HeatmapLikelihood:  # fmt: skip
+        """2D keypoints [P, K, 2] px with covariances [P, K, 2, 2] px^2: heatmaps of one peak each.
+
+        Raises:
+            ValueError: as :meth:`Heatmaps.from_keypoints`.
+        """
+        return cls(Heatmaps.from_keypoints(xy, covariance, visibility, skeleton), camera, camera_from_reference)
 
     @property
     def persons(self) -> int:
         """Number of persons observed."""
         return len(self.heatmaps)
 
+    def describe(self) -> str:
+        """Say in one line what was observed, how surely, of how many persons."""
+        heat = self.heatmaps
+        sigma = heat.covariances.diagonal(dim1=-2, dim2=-1).mean(-1).sqrt()
+        typical = float(sigma[heat.seen].median()) if heat.seen.any() else float("nan")
+        size = f"{self.camera.width}x{self.camera.height}"
+        return (
+            f"heatmaps of {int(heat.seen.sum())} {heat.skeleton.name} keypoints of {len(heat)} persons in {size} px, "
+            f"sigma {typical:.1f} px"
+        )
+
     def to(self, device: torch.device) -> HeatmapLikelihood:
         """Return a copy on ``device``."""
-        return HeatmapLikelihood(self.heatmaps.to(device), self.camera)
+        return HeatmapLikelihood(self.heatmaps.to(device), self.camera, self.camera_from_reference)
 
     def status(self) -> Int[Tensor, "P 17"]:
         """OBSERVED, INFERRED or MISSING per joint."""
@@ -76,8 +126,12 @@ class HeatmapLikelihood:
         return torch.einsum("kj,psjc->pskc", self._weights, joints)
 
     def _keypoint_covariance(self, covariance: Tensor) -> Tensor:
-        blocks = covariance.reshape(17, 3, 17, 3)
-        return torch.einsum("ki,iajb,kj->kab", self._weights, blocks, self._weights)
+        return torch.einsum("ki,iajb,kj->kab", self._weights, joint_blocks(covariance), self._weights)
+
+    def _in_camera(self, points: Tensor) -> Tensor:
+        """Move points to the camera's optical frame."""
+        pose = self.camera_from_reference
+        return points if pose is None else points @ pose[:, :3].T + pose[:, 3]
 
     def linearise(
         self, joints: Float[Tensor, "P S 17 3"], root: Float[Tensor, "P S 3"],
@@ -85,9 +139,11 @@ class HeatmapLikelihood:
     ) -> Linearised:  # fmt: skip
         """Linearise the projection; one mode per joint and hypothesis is drawn by its responsibility."""
         heat = self.heatmaps
-        points = self._keypoints(joints) + root[:, :, None]
+        points = self._in_camera(self._keypoints(joints) + root[:, :, None])
         pixels = self.camera.project(points)
         jacobian = self.camera.jacobian(points)
+        if self.camera_from_reference is not None:
+            jacobian = jacobian @ self.camera_from_reference[:, :3]
         predicted = torch.einsum("pskab,kbc,pskdc->pskad", jacobian, self._keypoint_covariance(covariance), jacobian)
         offset_px = self._focal * self._offset_sd_m / points[..., 2].clamp_min(0.1)
         eye = torch.eye(2, device=pixels.device)
@@ -102,42 +158,72 @@ class HeatmapLikelihood:
         uniform = torch.rand(logs.shape, generator=generator, device=logs.device).clamp_(1e-9, 1 - 1e-7)
         mode = (logs - torch.log(-torch.log(uniform))).argmax(-1)  # Gumbel-max: a draw from softmax(logs)
         outlier = mode == heat.means.shape[2]
+        drawn = logs.gather(-1, mode[..., None])[..., 0] - logs.logsumexp(-1)
         # An outlier may be anywhere in the person's box: it still holds the root, as weakly as the box is large.
         mode = torch.where(outlier, logs[..., :-1].argmax(-1), mode)[..., None]
         expanded = means.expand(*mode.shape[:-1], -1, 2).gather(-2, mode[..., None].expand(*mode.shape, 2))[..., 0, :]
         cov = covs.gather(-3, mode[..., None, None].expand(*mode.shape, 2, 2))[..., 0, :, :]
         cov = torch.where(outlier[..., None, None], heat.area[:, None, None, None, None] * eye, cov)
-        whitener = heat.seen[:, None, :, None, None] * _inverse_factor(cov)
+        inverse = _inverse_factor(cov)
+        whitener = heat.seen[:, None, :, None, None] * inverse
         residual = (whitener @ (expanded - pixels)[..., None])[..., 0]
         rows = whitener @ jacobian
         full = rows[..., None, :] * self._weights[:, None, :, None]
-        return Linearised(residual.flatten(-2), full.flatten(-2).flatten(-3, -2), rows.flatten(-3, -2))
+        # The drawn mode's share and height over the density at the heaviest one's peak, over how likely it was drawn.
+        share = torch.log(heat.weights * (1 - heat.outlier[..., None])).clamp_min(-1e4)[:, None]
+        share = share.expand(*mode.shape[:-1], -1).gather(-1, mode)[..., 0]
+        height = torch.log(inverse[..., 0, 0] * inverse[..., 1, 1]) - LOG_TWO_PI
+        height = torch.where(outlier, floor[..., 0], share + height)
+        scale = height - self._peak_height[:, None] - drawn
+        log_scale = torch.where(heat.seen[:, None], scale, 0.0).sum(-1)
+        return Linearised(residual.flatten(-2), full.flatten(-2).flatten(-3, -2), rows.flatten(-3, -2), log_scale)
 
     def log_density(
         self, joints: Float[Tensor, "P S 17 3"], covariance: Float[Tensor, "51 51"]
     ) -> Float[Tensor, "P S"]:
         """Sum of the heatmaps' log densities at the projections, blurred by the joints' spread across the view."""
-        points = self._keypoints(joints)
-        across_m2 = self._keypoint_covariance(covariance).diagonal(dim1=-2, dim2=-1)[:, :2].mean(-1)
+        points = self._in_camera(self._keypoints(joints))
+        spread = self._keypoint_covariance(covariance)
+        if self.camera_from_reference is not None:
+            spread = self.camera_from_reference[:, :3] @ spread @ self.camera_from_reference[:, :3].T
+        across_m2 = spread.diagonal(dim1=-2, dim2=-1)[:, :2].mean(-1)
         variance_m2 = across_m2 + self._offset_sd_m**2
         blur_px = self._focal * variance_m2.sqrt() / points[..., 2].detach().clamp_min(0.1)
         logs = self.heatmaps.log_density(self.camera.project(points), blur_px)
         return torch.where(self.heatmaps.seen[:, None], logs, 0.0).sum(-1)
 
-    def start_root(self, joints: Float[Tensor, "P S 17 3"]) -> Float[Tensor, "P S 3"] | None:
+    def start_root(self, joints: Float[Tensor, "P S 17 3"], so_far: Float[Tensor, "P S 3"] | None) -> RootGuess | None:
         """Weighted least squares on cross-multiplied rays of the most likely modes.
 
         A pose that fits the rays badly can be solved to lie behind the camera; then the scaled-orthographic
-        guess serves, which depends on the sizes alone.
+        guess serves, which depends on the sizes alone. Persons with fewer than two keypoints are not placed.
         """
-        guess = self._guess
+        rays = self._rays
+        pose = self.camera_from_reference
         points = self._keypoints(joints)
-        root = points.flatten(-2) @ guess.from_points
-        mean_point = guess.weight @ points
+        if pose is not None:
+            points = points @ pose[:, :3].T
+        root = points.flatten(-2) @ rays.from_points
+        mean_point = rays.weight @ points
         from_mean = (points - mean_point)[..., :2] ** 2
-        spread = (guess.weight @ from_mean).sum(-1).sqrt()
-        depth = (spread / guess.spread).clamp(MIN_GUESS_M, MAX_GUESS_M)
-        orthographic = guess.mean_ray * depth[..., None] - mean_point
+        spread = (rays.weight @ from_mean).sum(-1).sqrt()
+        depth = (spread / rays.spread).clamp(MIN_GUESS_M, MAX_GUESS_M)
+        orthographic = rays.mean_ray * depth[..., None] - mean_point
         solved = (root[..., 2:] > MIN_GUESS_M) & (root[..., 2:] < MAX_GUESS_M)
         root = torch.where(solved, root, orthographic[:, :, 0])
-        return torch.where(guess.informed, root, root.new_tensor([0.0, 0.0, 4.0]))
+        far = root[..., 2]
+        across = GUESS_ACROSS_M**2 + rays.across_px2[:, None] * (far / self._focal) ** 2
+        along = (GUESS_DEPTH * far) ** 2 + across * (1 / rays.spread[:, :, 0]) ** 2
+        precision = torch.diag_embed(rays.informed / torch.stack([across, across, along], -1))
+        if pose is not None:
+            root = (root - pose[:, 3]) @ pose[:, :3]
+            precision = pose[:, :3].T @ precision @ pose[:, :3]
+        return RootGuess(root, precision)
+
+    def bound_root(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
+        """Keep the roots of the seen at least ``MIN_ROOT_DEPTH_M`` before this camera."""
+        pose = self.camera_from_reference
+        if pose is None:
+            return torch.cat([root[..., :2], root[..., 2:].clamp_min(MIN_ROOT_DEPTH_M)], -1)
+        lacking = (MIN_ROOT_DEPTH_M - self._in_camera(root)[..., 2:]).clamp_min(0)
+        return root + self._rays.informed * lacking * pose[2, :3]

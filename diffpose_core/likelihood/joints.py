@@ -8,24 +8,28 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from diffpose_core.likelihood.base import Linearised
+from diffpose_core.likelihood.base import Linearised, RootGuess
 from diffpose_core.observation import INFERRED, MISSING, OBSERVED
+
+POSE_SD_M = 0.1
+"""How far the mean offset of known joints is off while the pose is not known yet."""
 
 
 class KnownJoints:
-    """Some joints' positions in camera axes (metres), with independent Gaussian errors.
+    """Some joints' positions in the reference frame's axes (metres), with independent Gaussian errors.
 
     Args:
         joints: [P, 17, 3] metres; entries that are not known are ignored.
         known: [P, 17].
         std: standard deviation in metres, one number or [P, 17].
+        root_relative: whether ``joints`` are relative to the pelvis, wherever that is, rather than absolute.
 
     Raises:
         ValueError: a wrong shape, a known joint that is not finite, or a std that is not positive.
     """
 
     def __init__(
-        self, joints: Tensor, known: Tensor, std: float | Tensor
+        self, joints: Tensor, known: Tensor, std: float | Tensor, root_relative: bool = False
     ) -> None:  # shapes are checked below, with an error that names the field
         joints = torch.as_tensor(joints, dtype=torch.float32)
         known = torch.as_tensor(known)
@@ -45,6 +49,7 @@ class KnownJoints:
         self.joints = torch.where(known[..., None], joints, 0.0)
         self.known = known
         self.std = sd.expand(known.shape)
+        self.root_relative = root_relative
 
     @property
     def persons(self) -> int:
@@ -53,7 +58,13 @@ class KnownJoints:
 
     def to(self, device: torch.device) -> KnownJoints:
         """Return a copy on ``device``."""
-        return KnownJoints(self.joints.to(device), self.known.to(device), self.std.to(device))
+        return KnownJoints(self.joints.to(device), self.known.to(device), self.std.to(device), self.root_relative)
+
+    def describe(self) -> str:
+        """Say in one line what was observed, how surely, of how many persons."""
+        sd_mm = 1000 * float(self.std[self.known].median()) if self.known.any() else float("nan")
+        kind = "root-relative" if self.root_relative else "absolute"
+        return f"{int(self.known.sum())} known {kind} joints of {self.persons} persons, std {sd_mm:.0f} mm"
 
     def status(self) -> Int[Tensor, "P 17"]:
         """OBSERVED where known; MISSING everywhere for a person of whom nothing is known."""
@@ -67,22 +78,35 @@ class KnownJoints:
         """Exact: the observation is linear."""
         persons, samples = joints.shape[:2]
         precision = (self.known / self.std)[:, None, :, None]
-        residual = precision * (self.joints[:, None] - joints - root[:, :, None])
+        where = joints if self.root_relative else joints + root[:, :, None]
+        residual = precision * (self.joints[:, None] - where)
         rows = torch.diag_embed(precision.expand(persons, 1, 17, 3).flatten(-2))
-        each = torch.eye(3, device=joints.device).repeat(17, 1)
+        each = torch.eye(3, device=joints.device).repeat(17, 1) * (not self.root_relative)
         return Linearised(
-            residual.flatten(-2), rows.expand(persons, samples, 51, 51), (rows @ each).expand(persons, samples, 51, 3)
-        )
+            residual.flatten(-2), rows.expand(persons, samples, 51, 51), (rows @ each).expand(persons, samples, 51, 3),
+            residual.new_zeros(persons, samples),
+        )  # fmt: skip
 
     def log_density(
         self, joints: Float[Tensor, "P S 17 3"], covariance: Float[Tensor, "51 51"]
     ) -> Float[Tensor, "P S"]:
         """Sum of Gaussian log densities over the known joints."""
+        if self.root_relative:
+            joints = joints - joints[:, :, :1]
         variance = (self.std**2)[:, None, :, None] + covariance.diagonal().reshape(17, 3)
         logs = -0.5 * ((self.joints[:, None] - joints) ** 2 / variance + torch.log(2 * math.pi * variance))
         return torch.where(self.known[:, None, :, None], logs, 0.0).sum((-1, -2))
 
-    def start_root(self, joints: Float[Tensor, "P S 17 3"]) -> Float[Tensor, "P S 3"] | None:
+    def start_root(self, joints: Float[Tensor, "P S 17 3"], so_far: Float[Tensor, "P S 3"] | None) -> RootGuess | None:
         """Mean offset of the known joints."""
+        if self.root_relative:
+            return None
         weight = self.known[:, None, :, None] / self.known.sum(-1).clamp_min(1)[:, None, None, None]
-        return ((self.joints[:, None] - joints) * weight).sum(2)
+        position = ((self.joints[:, None] - joints) * weight).sum(2)
+        sd = (self.std * self.known).amax(-1)
+        precision = self.known.any(-1) / (sd**2 + POSE_SD_M**2)
+        return RootGuess(position, torch.diag_embed(precision[:, None, None].expand(position.shape)))
+
+    def bound_root(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
+        """Return the root as it is: known joints may lie anywhere."""
+        return root
