@@ -93,7 +93,9 @@ class GaussianAsSeen:
         generator: torch.Generator,
     ) -> Float[Tensor, "P S 17 3"]:  # fmt: skip
         """Draw from the conditional Gaussian."""
-        each = [self.gaussian.given(j, k, std_m).draw(hypotheses, generator) for j, k in zip(joints, known, strict=True)]
+        each = [
+            self.gaussian.given(j, k, std_m).draw(hypotheses, generator) for j, k in zip(joints, known, strict=True)
+        ]
         return torch.stack(each).float()
 
 
@@ -179,9 +181,56 @@ class NearestPoses:
         for pose, mask in zip(joints, known, strict=True):
             wanted, middle = centred(pose, mask)
             candidates, _ = centred(self.poses[:, mask], mask[mask])
-            there = mask[mask]
-            placed = turn(candidates, best_turn(candidates, wanted[mask], there))
+            placed = turn(candidates, best_turn(candidates, wanted[mask], mask[mask]))
             misfit = ((placed - wanted[mask]) ** 2).sum((-1, -2))
             best, _ = centred(self.poses[misfit.topk(hypotheses, largest=False).indices], mask)
             found.append(turn(best, best_turn(best, wanted, mask)) + middle)
         return torch.stack(found)
+
+
+class _Half(NamedTuple):
+    """Where the plane that mirrors a pair of limbs lies: through a joint, along the trunk, across it to either side."""
+
+    centre: str
+    trunk: str
+    side: str
+    limb: tuple[str, ...]
+
+
+HALVES = (
+    _Half("Pelvis", "Spine", "Hip", ("Hip", "Knee", "Ankle")),
+    _Half("Thorax", "Spine", "Shoulder", ("Shoulder", "Elbow", "Wrist")),
+)
+
+
+def mirrored(
+    joints: Float[Tensor, "P 17 3"], known: Bool[Tensor, "P 17"]
+) -> tuple[Float[Tensor, "P 17 3"], Bool[Tensor, "P 17"]]:
+    """Put missing joints of a limb where the other side's lie, mirrored in the plane of the trunk.
+
+    The plane goes through the pelvis for legs and the thorax for arms, and along the spine there; across it lies the
+    one hip or shoulder that is known, or both; one alone is taken to lie straight across. One hypothesis, and only of
+    joints for which all of that is known.
+
+    Returns:
+        The joints with the mirrored ones in place, and which those are.
+    """
+    result, given = joints.clone(), torch.zeros_like(known)
+    for half in HALVES:
+        centre, trunk = _J(half.centre), _J(half.trunk)
+        axis = torch.nn.functional.normalize(joints[:, trunk] - joints[:, centre], dim=-1)
+        across = torch.zeros_like(axis)
+        for sign, side in ((1, "L"), (-1, "R")):
+            joint = _J(side + half.side)
+            across += torch.where(known[:, joint, None], sign * (joints[:, joint] - joints[:, centre]), 0.0)
+        normal = torch.nn.functional.normalize(across - (across * axis).sum(-1, keepdim=True) * axis, dim=-1)
+        plane = known[:, centre] & known[:, trunk] & (known[:, _J("L" + half.side)] | known[:, _J("R" + half.side)])
+        for name in half.limb:
+            for joint in (_J("L" + name), _J("R" + name)):
+                other = H36M17.mirror[joint]
+                possible = ~known[:, joint] & known[:, other] & plane
+                distance = ((joints[:, other] - joints[:, centre]) * normal).sum(-1, keepdim=True)
+                image = joints[:, other] - 2 * distance * normal
+                result[:, joint] = torch.where(possible[:, None], image, result[:, joint])
+                given[:, joint] = possible
+    return result, given

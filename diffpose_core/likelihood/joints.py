@@ -14,6 +14,9 @@ from diffpose_core.observation import INFERRED, MISSING, OBSERVED
 POSE_SD_M = 0.1
 """How far the mean offset of known joints is off while the pose is not known yet."""
 
+FIT_SD_M = 0.01
+"""How well a body of the prior fits a real one at best; joints known better than that would bend it to fit."""
+
 
 class KnownJoints:
     """Some joints' positions in the reference frame's axes (metres), with independent Gaussian errors.
@@ -77,7 +80,7 @@ class KnownJoints:
     ) -> Linearised:  # fmt: skip
         """Exact: the observation is linear."""
         persons, samples = joints.shape[:2]
-        precision = (self.known / self.std)[:, None, :, None]
+        precision = (self.known / (self.std**2 + FIT_SD_M**2).sqrt())[:, None, :, None]
         where = joints if self.root_relative else joints + root[:, :, None]
         residual = precision * (self.joints[:, None] - where)
         rows = torch.diag_embed(precision.expand(persons, 1, 17, 3).flatten(-2))
