@@ -153,8 +153,8 @@ def draw(figures: Figures, examples: dict[str, tuple[torch.Tensor, torch.Tensor,
     """Draw completed poses, and below them energy scores and coverage."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 11), layout="constrained")
-    grid = figure.add_gridspec(2, 1, height_ratios=(1.25, 1))
+    figure = Figure(figsize=(15, 9), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.1))
     above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     panels = above.subplots(1, 2 * max(1, len(examples)), squeeze=False).reshape(-1, 2)
     for axis, (case, (truth, missing, samples)) in zip(panels, examples.items(), strict=False):
@@ -168,8 +168,8 @@ def draw(figures: Figures, examples: dict[str, tuple[torch.Tensor, torch.Tensor,
                     axis[side].plot(*flat[0][ends].T, color="#d55e00", lw=2, ls=(0, (2, 1)), zorder=3)
                 else:
                     axis[side].plot(*flat[0][ends].T, color="0.15", lw=3, zorder=2)
-            axis[side].set(aspect="equal", title=f"{case}, {name}", xticks=[], yticks=[], ylim=(1.15, -1.05))
-            axis[side].set_xlim(-0.8, 0.8)
+            axis[side].set(aspect="equal", title=f"{case}, {name}", xticks=[], yticks=[], ylim=(1.1, -1.0))
+            axis[side].set_xlim(-0.7, 0.7)
             axis[side].spines[:].set_visible(False)
     bars, inside = below.subplots(1, 2, width_ratios=(1.7, 1))
     known = next(iter(next(iter(figures.values()))))
