@@ -101,15 +101,18 @@ class SyntheticScene:
         camera: the camera as the estimator is told it is.
         heatmaps: of P persons, skeleton H36M17; visibility 1, or 0 where hidden. Of two peaks the true one is first.
         sigma_px: [P] noise of the keypoints.
+        camera_from_world: [P, 3, 4] of each person, whose world body the configuration may have scaled; metres.
     """
 
     joints: Float[Tensor, "P 17 3"]
     camera: Camera
     heatmaps: Heatmaps
     sigma_px: Float[Tensor, "P"]
+    camera_from_world: Float[Tensor, "P 3 4"]
 
 
-def _uniform(low: float, high: float, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def uniform(low: float, high: float, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draw numbers between two bounds."""
     return torch.rand(size, generator=generator) * (high - low) + low
 
 
@@ -127,7 +130,7 @@ def _second_peaks(
     people = torch.arange(n)[:, None]
     wrong, weight = pixels.clone(), torch.ones(n, len(H36M17))
     # The true peak is the heavier one as often as its weight says.
-    likely = _uniform(0.3, 0.7, (n, 2), generator)
+    likely = uniform(0.3, 0.7, (n, 2), generator)
     weights = torch.where(torch.rand(n, 2, generator=generator) < likely, likely, 1 - likely)
     if kind == "swapped":
         pairs = _LIMBS.reshape(2, 4)[torch.randint(2, (n,), generator=generator)]
@@ -136,8 +139,8 @@ def _second_peaks(
         weight[people, pairs] = weights[:, :1]
         return wrong, weight
     ends = _LIMBS.flatten()[torch.rand(n, 8, generator=generator).argsort(-1)[:, :2]]
-    angle = _uniform(0, 2 * math.pi, (n, 2), generator)
-    length = _uniform(0.15, 0.3, (n, 2), generator) * box[:, None]
+    angle = uniform(0, 2 * math.pi, (n, 2), generator)
+    length = uniform(0.15, 0.3, (n, 2), generator) * box[:, None]
     wrong[people, ends] += length[..., None] * torch.stack([angle.cos(), angle.sin()], -1)
     weight[people, ends] = weights
     return wrong, weight
@@ -153,36 +156,27 @@ def _visibility(n: int, hidden: str, generator: torch.Generator) -> Float[Tensor
     return visibility
 
 
-def synthesize(world: Float[Tensor, "P 17 3"], config: SyntheticConfig, generator: torch.Generator) -> SyntheticScene:
-    """Place every world pose (z up) before one random camera and make heatmaps of what it sees.
-
-    The heatmaps are honest unless the configuration says otherwise: each peak is centred at a noisy keypoint, as
-    wide as that noise, and as heavy as it is likely.
-    """
-    n = len(world)
-    fov_deg = float(_uniform(*config.field_of_view_deg, (1,), generator))
+def random_camera(config: SyntheticConfig, generator: torch.Generator) -> Camera:
+    """Draw the intrinsics and the lens of a camera."""
+    fov_deg = float(uniform(*config.field_of_view_deg, (1,), generator))
     camera = Camera.from_field_of_view(config.width, config.height, fov_deg)
     if config.distortion:
-        k1 = float(_uniform(-config.distortion, config.distortion, (1,), generator))
+        k1 = float(uniform(-config.distortion, config.distortion, (1,), generator))
         camera = replace(camera, distortion=(k1, 0.0, 0.0, 0.0))
-    yaw = _uniform(0, 2 * math.pi, (n,), generator)
-    if config.behind:  # with the left hip to the camera's left the person looks the way the camera does
-        yaw = math.pi - _heading(world) + math.radians(30) * (yaw / math.pi - 1)
-    rotation = camera_rotation(
-        yaw,
-        torch.randn(n, generator=generator) * math.radians(config.pitch_sd_deg),
-        torch.randn(n, generator=generator) * math.radians(config.roll_sd_deg),
-    )
-    joints = torch.einsum("nij,nkj->nki", rotation, world - world[:, :1])
-    if config.body_scale_sd:
-        joints = joints * torch.exp(config.body_scale_sd * torch.randn(n, 1, 1, generator=generator))
-    depth = _uniform(*config.distance_m, (n,), generator)
-    if config.height_px is not None:
-        extent = (joints.amax(1) - joints.amin(1))[:, :2].amax(-1)
-        depth = camera.fx * extent / config.height_px
-    side = 0.25 * torch.randn(n, 2, generator=generator) * depth[:, None] * 0.5 * config.width / camera.fx
-    root = torch.stack([side[:, 0], 0.3 * side[:, 1], depth], -1)
-    joints = joints + root[:, None]
+    return camera
+
+
+def aside(depth: Float[Tensor, "n"], camera: Camera, generator: torch.Generator) -> Float[Tensor, "n 3"]:
+    """Draw positions at these depths about the middle of the image, metres, optical frame."""
+    side = 0.25 * torch.randn(len(depth), 2, generator=generator) * depth[:, None] * 0.5 * camera.width / camera.fx
+    return torch.stack([side[:, 0], 0.3 * side[:, 1], depth], -1)
+
+
+def observe(
+    joints: Float[Tensor, "P 17 3"], camera: Camera, config: SyntheticConfig, generator: torch.Generator
+) -> tuple[Heatmaps, Float[Tensor, "P"]]:
+    """Return the heatmaps that a camera makes of absolute joints (its optical frame), and their noise in px."""
+    n = len(joints)
     pixels = camera.project(joints)
     box = (pixels.amax(1) - pixels.amin(1)).amax(-1)
     sigma = config.noise * box
@@ -202,5 +196,37 @@ def synthesize(world: Float[Tensor, "P 17 3"], config: SyntheticConfig, generato
         peaks, covariance, weight, visibility,
         OUTLIER + 0.5 * (1 - visibility), torch.cat([low - margin, high + margin], -1), H36M17,
     )  # fmt: skip
+    return heatmaps, sigma
+
+
+def synthesize(world: Float[Tensor, "P 17 3"], config: SyntheticConfig, generator: torch.Generator) -> SyntheticScene:
+    """Place every world pose (z up) before one random camera and make heatmaps of what it sees.
+
+    The heatmaps are honest unless the configuration says otherwise: each peak is centred at a noisy keypoint, as
+    wide as that noise, and as heavy as it is likely.
+    """
+    n = len(world)
+    camera = random_camera(config, generator)
+    yaw = uniform(0, 2 * math.pi, (n,), generator)
+    if config.behind:  # with the left hip to the camera's left the person looks the way the camera does
+        yaw = math.pi - _heading(world) + math.radians(30) * (yaw / math.pi - 1)
+    rotation = camera_rotation(
+        yaw,
+        torch.randn(n, generator=generator) * math.radians(config.pitch_sd_deg),
+        torch.randn(n, generator=generator) * math.radians(config.roll_sd_deg),
+    )
+    joints = torch.einsum("nij,nkj->nki", rotation, world - world[:, :1])
+    scale = torch.ones(n, 1, 1)
+    if config.body_scale_sd:
+        scale = torch.exp(config.body_scale_sd * torch.randn(n, 1, 1, generator=generator))
+        joints = joints * scale
+    depth = uniform(*config.distance_m, (n,), generator)
+    if config.height_px is not None:
+        extent = (joints.amax(1) - joints.amin(1))[:, :2].amax(-1)
+        depth = camera.fx * extent / config.height_px
+    root = aside(depth, camera, generator)
+    joints = joints + root[:, None]
+    heatmaps, sigma = observe(joints, camera, config, generator)
     told = replace(camera, fx=config.focal_error * camera.fx, fy=config.focal_error * camera.fy)
-    return SyntheticScene(joints, told, heatmaps, sigma)
+    origin = root - torch.einsum("nij,nj->ni", rotation, (scale * world)[:, 0])
+    return SyntheticScene(joints, told, heatmaps, sigma, torch.cat([rotation, origin[..., None]], -1))

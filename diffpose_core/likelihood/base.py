@@ -118,6 +118,10 @@ class Bound(NamedTuple):
     """What it contributes by itself to log p(y), nats."""
 
 
+FAR = 6.0
+"""Standard deviations below a bound from which a series stands for the ratio of density and probability."""
+
+
 def at_least(excess: Float[Tensor, "*batch"], variance: Float[Tensor, "*#batch"], std: float) -> Bound:
     """Turn "the quantity is at least the bound" into a Gaussian observation with the same posterior mean and variance.
 
@@ -127,7 +131,10 @@ def at_least(excess: Float[Tensor, "*batch"], variance: Float[Tensor, "*#batch"]
     total = variance + std**2
     alpha = excess * total.rsqrt()
     ratio = torch.exp(-0.5 * alpha**2 - 0.5 * math.log(2 * math.pi) - torch.special.log_ndtr(alpha))
-    slope = (ratio + alpha).clamp_min(1e-4)
+    # The ratio nearly cancels far below the bound: there its asymptotic series.
+    far = (-alpha).clamp_min(FAR)
+    slope = torch.where(alpha < -FAR, 1 / far - 2 / far**3 + 10 / far**5, ratio + alpha)
+    ratio = torch.where(alpha < -FAR, slope - alpha, ratio)
     curvature = ratio * slope / total
     # 1 - variance * curvature is at least the share of the softness in the total variance.
     precision = curvature / (1 - variance * curvature).clamp_min(1e-6)

@@ -23,6 +23,9 @@ SPAN_M = 8.0
 GUESS_SD_M = 0.15
 """How far a joint's depth is from the root's, less what the pose says, while the pose is not known yet."""
 
+GATE = 0.3
+"""Readings further off where the other observations place the person are not of it: a share of the distance."""
+
 
 class _Readings(NamedTuple):
     """Depths of the joints' centres as measured for every hypothesis."""
@@ -247,8 +250,11 @@ class DepthImage(_Depth):
         """The root's depth, from the readings where the observations before this one guess the joints to be."""
         if so_far is None:
             return None
-        readings = self._readings(self._in_camera(joints + so_far[:, :, None]))
-        return self._guess(readings.depth_m - joints @ self._axis(), readings.variance, readings.known)
+        points = self._in_camera(joints + so_far[:, :, None])
+        readings = self._readings(points)
+        # The wall that most joints of a pose not yet known may see is too far off to be the person.
+        near = (readings.depth_m - points[..., 2]).abs() < GATE * points[..., 2]
+        return self._guess(readings.depth_m - joints @ self._axis(), readings.variance, readings.known & near)
 
 
 def _probability(name: str, value: float) -> float:

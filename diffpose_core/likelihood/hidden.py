@@ -94,6 +94,7 @@ class HiddenJoints:
             field = self._depth_px
             slope = torch.stack([field[row, right] - field[row, left], field[low, column] - field[high, column]], -1)
             slope = slope / slope.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+            masked = masked + ((x - column) * slope[..., 0] + (y - row) * slope[..., 1]).clamp(-1, 1)
             deeper = masked > beyond.amax(-1)
             normal = torch.where(deeper[..., None], slope, normal)
             start = torch.where(deeper, masked, beyond.amax(-1))

@@ -27,6 +27,7 @@ from diffpose_core.metrics.calibration import (
     rank_histogram,
     ranks,
 )
+from diffpose_core.metrics.discrimination import roc_auc
 from diffpose_core.metrics.generation import frechet_distance, precision_recall_density_coverage
 from diffpose_core.metrics.uncertainty import bootstrap_interval
 
@@ -57,6 +58,7 @@ __all__ = [
     "rank_histogram",
     "ranks",
     "residual_in_sigma",
+    "roc_auc",
     "root_relative",
     "weighted_mode",
 ]
