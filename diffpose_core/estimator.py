@@ -56,7 +56,7 @@ class PoseEstimator:
         self, joints: Tensor, known: Tensor, std: float | Tensor = 0.01,
         num_hypotheses: int = 50, generator: torch.Generator | None = None, root_relative: bool = False,
     ) -> PosePosterior:  # fmt: skip
-        """Complete partly known poses, without retraining.
+        """Complete partly known poses, without retraining; ``sampler.COMPLETING`` are the settings for it.
 
         Args:
             joints: [P, 17, 3] metres, camera axes.
