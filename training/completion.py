@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,7 +38,7 @@ from diffpose_core.training import MixtureConfig
 
 OURS, MIRRORED, OURS_THERE = "diffpose", "mirrored limb", "diffpose, the same joints"
 KNOWN = {"exact": 0.001, "1 cm": 0.01}
-"""What is told as the known joints' standard deviation, metres; that of the exact ones is for the others' sake."""
+"""Standard deviation of the known joints that every way is told, metres; a millimetre stands for none."""
 GAUSSIAN_POSES = 20_000
 AS_SEEN = AugmentConfig(pitch_sd_deg=6.0, roll_sd_deg=2.0, definition_prob=0.0)
 """Training poses of the Gaussians and of the mean, by the energy score on validation subjects."""
@@ -48,6 +47,8 @@ BATCH = 14
 
 Scores = dict[str, dict[str, torch.Tensor]]
 """Method -> figure -> one value per pose."""
+Examples = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""True joints [P, 17, 3], which are missing [P, 17], hypotheses [P, S, 17, 3]."""
 Figures = dict[str, dict[str, dict[str, dict[str, list[float]]]]]
 """Case -> how joints are known -> method -> figure -> one value per seed."""
 
@@ -80,12 +81,12 @@ def completers(prior: PosePrior, data: Path, training_poses: int) -> dict[str, C
 
 
 def evaluate(
-    methods: dict[str, Completer], world: torch.Tensor, case: str, known: str, hypotheses: int, seed: int,
-    keep: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None] | None = None,
-) -> Scores:  # fmt: skip
-    """Score all methods on the same world poses, cameras and missing joints; ``keep`` gets ours of the first batch."""
+    methods: dict[str, Completer], world: torch.Tensor, case: str, known: str, hypotheses: int, seed: int
+) -> tuple[Scores, Examples]:
+    """Score all methods on the same world poses, cameras and missing joints, and return ours of the first batch too."""
     scenes = torch.Generator().manual_seed(seed)
     scores: dict[str, dict[str, list[torch.Tensor]]] = {}
+    examples: list[Examples] = []
 
     def add(method: str, row: dict[str, torch.Tensor]) -> None:
         for key, value in row.items():
@@ -108,9 +109,8 @@ def evaluate(
             one = image[some, None].expand(-1, hypotheses, -1, -1)
             add(MIRRORED, score_missing(one, truth[some], there[some]))
             add(OURS_THERE, score_missing(drawn[OURS][some], truth[some], there[some]))
-        if keep and i == 0:
-            keep(truth, missing, drawn[OURS])
-    return {method: {k: torch.cat(v) for k, v in figures.items()} for method, figures in scores.items()}
+        examples.append((truth, missing, drawn[OURS]))
+    return {m: {k: torch.cat(v) for k, v in figures.items()} for m, figures in scores.items()}, examples[0]
 
 
 def cell(values: list[float], decimals: int) -> str:
@@ -149,15 +149,16 @@ def table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def draw(figures: Figures, examples: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]], path: Path) -> None:
-    """Draw completed poses, and below them energy scores and coverage."""
+def draw(figures: Figures, examples: dict[str, Examples], path: Path) -> None:
+    """Draw completed poses, of another person in every case, and below them energy scores and coverage."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 9), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.1))
     above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     panels = above.subplots(1, 2 * max(1, len(examples)), squeeze=False).reshape(-1, 2)
-    for axis, (case, (truth, missing, samples)) in zip(panels, examples.items(), strict=False):
+    for i, (axis, (case, example)) in enumerate(zip(panels, examples.items(), strict=False)):
+        truth, missing, samples = (part[i % len(part)] for part in example)
         for side, (view, name) in enumerate(((0, "from the front"), (2, "from the side"))):
             flat = [p[..., [view, 1]] - truth[0, [view, 1]] for p in (truth, samples)]
             for a, b in H36M17.edges:
@@ -221,20 +222,14 @@ def main() -> None:
     methods = completers(prior, args.data, args.training_poses)
     figures: Figures = {}
     leads: dict[str, dict[str, list[float]]] = {}
-    examples: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+    examples: dict[str, Examples] = {}
     jobs = [(case, known) for case in args.cases for known in KNOWN]
     for case, known in tqdm(jobs):
-
-        def keep(truth: torch.Tensor, missing: torch.Tensor, samples: torch.Tensor, case: str = case) -> None:
-            which = DRAWN.index(case) if case in DRAWN else 0
-            which = min(which, len(truth) - 1)
-            examples.setdefault(case, (truth[which], missing[which], samples[which]))
-
-        each = []
-        for seed in range(args.seeds):
-            world = data.joints[draw_poses(data, args.poses, seed)]
-            kept = keep if seed == 0 and case in DRAWN else None
-            each.append(evaluate(methods, world, case, known, args.hypotheses, 100 + seed, kept))
+        worlds = [data.joints[draw_poses(data, args.poses, seed)] for seed in range(args.seeds)]
+        done = [evaluate(methods, w, case, known, args.hypotheses, 100 + seed) for seed, w in enumerate(worlds)]
+        each = [scores for scores, _ in done]
+        if case in DRAWN:
+            examples.setdefault(case, done[0][1])
         rows = figures.setdefault(case, {}).setdefault(known, {})
         for method in each[0]:
             there = [e[method] for e in each if method in e]
