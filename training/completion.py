@@ -182,6 +182,7 @@ def draw(figures: Figures, examples: dict[str, Examples], path: Path) -> None:
         bars.bar(at, values.mean(1), 0.15, yerr=spread, label=method, color=f"C{i}", error_kw={"lw": 1})
     bars.set_xticks(range(len(figures)), list(figures))
     bars.set(ylabel="energy score of the missing joints, mm", title=f"known joints: {known}")
+    bars.margins(y=0.2)  # room for the legend
     bars.legend(frameon=False, ncols=3)
     for i, level in enumerate(LEVELS):
         for j, name in enumerate(figures[next(iter(figures))]):
