@@ -266,12 +266,12 @@ class Result:
     Attributes:
         figures: sensor -> figure -> mean over the poses.
         auc: contradiction -> score -> area under the curve.
-        endless: sensor -> largest distance of any joint of any hypothesis from the one without the sensor, mm.
+        endless: sensor -> mean and largest distance of joints of all hypotheses from those without the sensor, mm.
     """
 
     figures: dict[str, dict[str, float]]
     auc: dict[str, dict[str, float]]
-    endless: dict[str, float]
+    endless: dict[str, dict[str, float]]
 
 
 def draw_pairs(data: MocapSet, poses: int, generator: torch.Generator) -> list[tuple[int, int]]:
@@ -293,7 +293,7 @@ def measure(
     generator = torch.Generator().manual_seed(seed)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in settings.sensors}
     scores: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    endless = dict.fromkeys((name for name in settings.sensors if name != NONE), 0.0)
+    moved_mm: dict[str, list[Tensor]] = {name: [] for name in settings.sensors if name != NONE}
 
     def infer(likelihoods: list[Likelihood], draws: int) -> PosePosterior:
         return estimator.infer(likelihoods, settings.hypotheses, torch.Generator().manual_seed(draws))
@@ -307,19 +307,24 @@ def measure(
             rows[name].append(figures(post, case.scene.joints))
         if number < settings.endless:
             alone = infer([first], draws)
-            for name in endless:
+            for name, each in moved_mm.items():
                 post = infer([first, *SENSORS[name](case, ENDLESS, before)], draws)
-                endless[name] = max(endless[name], 1000 * float((post.joints - alone.joints).norm(dim=-1).max()))
+                each.append(1000 * (post.joints - alone.joints).norm(dim=-1))
         for name, (agreeing, contradicting) in pairs(case).items():
             for score, of in (("log evidence", estimator.log_evidence), ("agreement", estimator.agreement)):
-                each = scores.setdefault(name, {}).setdefault(score, [])
-                each.append((float(of(agreeing)), float(of(contradicting))))
+                told = scores.setdefault(name, {}).setdefault(score, [])
+                told.append((float(of(agreeing)), float(of(contradicting))))
     means = {
         name: {k: float(torch.tensor([r[k] for r in each]).mean()) for k in each[0]} for name, each in rows.items()
     }
     auc = {
         name: {score: roc_auc(*torch.tensor(values).unbind(-1)) for score, values in each.items()}
         for name, each in scores.items()
+    }
+    endless = {
+        name: {"mean": float(torch.stack(each).mean()), "largest": float(torch.stack(each).max())}
+        for name, each in moved_mm.items()
+        if each
     }
     return Result(means, auc, endless)
 
@@ -341,9 +346,10 @@ def table(results: list[Result]) -> str:
     lines += ["", "| contradiction | AUC of log evidence | AUC of agreement |", "|---|---|---|"]
     for name, scores in results[0].auc.items():
         lines.append(f"| {name} | " + " | ".join(spread([r.auc[name][s] for r in results], 3) for s in scores) + " |")
-    lines += ["", "| with endless noise | largest distance from no sensor, mm |", "|---|---|"]
+    lines += ["", "| with endless noise | mean distance from no sensor, mm | largest, mm |", "|---|---|---|"]
     for name in results[0].endless:
-        lines.append(f"| {name} | {max(r.endless[name] for r in results):.2f} |")
+        mean, largest = ([r.endless[name][k] for r in results] for k in ("mean", "largest"))
+        lines.append(f"| {name} | {sum(mean) / len(mean):.3f} | {max(largest):.1f} |")
     return "\n".join(lines)
 
 
@@ -355,9 +361,9 @@ def draw(scenarios: dict[str, list[Result]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     errors = {"mean MPJPE": "mean pose's error, mm", "root depth error": "root's depth error, mm"}
-    shares = {"z": "depths inside", "xy": "places across inside", "root z": "root's depths inside"}
+    shares = {"z": "depth", "xy": "place across the view", "root z": "root's depth"}
     sensors = list(next(iter(scenarios.values()))[0].figures)
-    figure, axes = plt.subplots(1, 5, figsize=(18, 1.8 + 0.5 * len(sensors)), sharey=True)
+    figure, axes = plt.subplots(1, 5, figsize=(20, 1.8 + 0.5 * len(sensors)), sharey=True)
     colours = plt.get_cmap("tab10").colors
 
     def values(results: list[Result], sensor: str, key: str) -> Tensor:
@@ -375,14 +381,15 @@ def draw(scenarios: dict[str, list[Result]], path: Path) -> None:
                 inside = [float(values(results, s, f"{key} {level:g}").mean()) for s in sensors]
                 axis.plot(inside, at, marker, ms=5, color=colours[number])
     axes[1].set_xscale("log")
-    for axis, label in zip(axes, (*errors.values(), *shares.values()), strict=True):
+    labels = (*errors.values(), *(f"{what} inside 50 (<), 80 (o), 90 % (>)" for what in shares.values()))
+    for axis, label in zip(axes, labels, strict=True):
         axis.set_xlabel(label)
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_xlim(0, None)
     for axis in axes[2:]:
         axis.set_xlim(0.3, 1.02)
         for level in LEVELS:
-            axis.axvspan(level - 0.05, level + 0.05, color="0.85", lw=0)
+            axis.axvspan(level - 0.05, level + 0.05, color="0.4", alpha=0.25, lw=0)
             axis.axvline(level, color="0.4", lw=1)
     axes[0].set_yticks([-y - 0.2 for y in range(len(sensors))], sensors)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4, frameon=False)
