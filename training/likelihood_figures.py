@@ -3,7 +3,7 @@
     python training/likelihood_figures.py --out docs/figures/likelihoods
 
 The person is drawn from the prior, so no data set is needed, and the observations are made without errors: the pictures
-show what an observation says, not how good it is (training/sensors.py measures that). The figures under each
+show what an observation says, not how good it is (training/sensors.py measures that). The figures above each
 picture are of its hypotheses: root mean square distance to the truth, and standard deviation, centimetres.
 """
 
@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -60,10 +60,25 @@ LEGS = [J(side + joint) for side in "LR" for joint in ("Hip", "Knee", "Ankle")]
 Axis = tuple[int, float, str]
 """Coordinate, sign, label."""
 RIGHT, UP, AWAY = (0, 1.0, "right (m)"), (1, -1.0, "up (m)"), (2, 1.0, "away from the camera (m)")
-FRONT, SIDE, TOP = (RIGHT, UP), (AWAY, UP), (AWAY, (0, 1.0, "right (m)"))
+LEFT = (0, -1.0, "left (m)")
 
-Draw = Callable[[Any, tuple[Axis, Axis]], None]
-"""Draws the observation into a panel whose axes are given."""
+
+class View(NamedTuple):
+    """A panel: what its axes show and from where to where."""
+
+    horizontal: Axis
+    vertical: Axis
+    from_to: tuple[float, float]
+    low_high: tuple[float, float]
+
+
+FRONT, SIDE = View(RIGHT, UP, (-1.1, 1.1), (-1.1, 1.1)), View(AWAY, UP, (1.9, 4.1), (-1.1, 1.1))
+TOP = View(AWAY, LEFT, (1.9, 4.1), (-1.1, 1.1))
+SIDE_AND_CAMERA = View(AWAY, UP, (-0.2, 3.9), (-1.1, 1.1))
+TOP_AND_CAMERAS = View(AWAY, LEFT, (-0.2, 3.9), (-3.2, 0.9))
+
+Draw = Callable[[Any, View], None]
+"""Draws the observation into a panel."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +90,20 @@ class Picture:
         before: observations without it; empty for none, which is the prior at the person's place.
         added: the observation.
         draw: draws it.
-        views: two, each a horizontal and a vertical axis.
-        joints: of which the figures below the picture are.
+        views: of the two panels.
+        joints: of which the figures above the picture are.
         of: their name there.
-        about_root: whether the figures are of the joints relative to the pelvis.
-        sampler: settings of both runs.
+        sampler: settings of both runs, the default ones unless given.
     """
 
     title: str
     before: list[Likelihood]
     added: list[Likelihood]
     draw: Draw
-    views: tuple[tuple[Axis, Axis], tuple[Axis, Axis]] = (FRONT, SIDE)
+    views: tuple[View, View] = (FRONT, SIDE)
     joints: tuple[int, ...] = tuple(range(17))
     of: str = "all joints"
-    about_root: bool = False
-    sampler: SamplerConfig = SamplerConfig()
+    sampler: SamplerConfig | None = None
 
 
 def turned(degrees: float) -> Float[Tensor, "3 4"]:
@@ -112,9 +125,9 @@ def heatmaps(person: Tensor, pose: Tensor | None = None, unseen: tuple[int, ...]
     )
 
 
-def at(points: Tensor, view: tuple[Axis, Axis]) -> Any:
+def at(points: Tensor, view: View) -> Any:
     """Coordinates [..., 2] in a panel."""
-    return torch.stack([sign * points[..., axis] for axis, sign, _ in view], -1).numpy()
+    return torch.stack([sign * points[..., axis] for axis, sign, _ in view[:2]], -1).numpy()
 
 
 def dots(points: Float[Tensor, "n 3"], size: float = 26.0) -> Draw:
@@ -131,7 +144,7 @@ def segments(lines: Float[Tensor, "n 2 3"], **style: Any) -> Draw:
 def together(*parts: Draw) -> Draw:
     """Draw several things."""
 
-    def draw(axes: Any, view: tuple[Axis, Axis]) -> None:
+    def draw(axes: Any, view: View) -> None:
         for part in parts:
             part(axes, view)
 
@@ -146,7 +159,7 @@ def rays(person: Float[Tensor, "17 3"], pose: Tensor | None = None) -> Draw:
     return together(lines, dots(centre[None], 70.0))
 
 
-def only(which: tuple[Axis, Axis], draw: Draw) -> Draw:
+def only(which: View, draw: Draw) -> Draw:
     """Draw in one kind of panel."""
     return lambda axes, view: draw(axes, view) if view is which else None
 
@@ -172,15 +185,14 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
     hidden = torch.zeros(1, 17, dtype=torch.bool)
     hidden[0, left] = True
     before = estimator.infer([one], HYPOTHESES, torch.Generator().manual_seed(1))
-    root = tuple(range(1))
     return {
         "heatmaps": Picture(
             "2D heatmaps of one camera: sure across the view, less so along it", [], [one], rays(joints),
-            of="all joints",
+            (FRONT, SIDE_AND_CAMERA),
         ),
         "second_camera": Picture(
             "A second camera, turned by 90 degrees: depth too", [one], [heatmaps(person, turned(90.0))],
-            together(rays(joints), rays(joints, turned(90.0))), (TOP, SIDE), sampler=FUSED,
+            together(rays(joints), rays(joints, turned(90.0))), (TOP_AND_CAMERAS, SIDE), sampler=FUSED,
         ),
         "known_joints": Picture(
             "Known joints: both legs; the rest is completed", [], [KnownJoints(person, legs, 0.01)],
@@ -190,7 +202,7 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
             "Known height of the body, beside one camera: how far away", [one],
             [KnownLengths.of_height(torch.tensor([height_m]))],
             segments(torch.tensor([[[0.75, feet_m, 2.3], [0.75, feet_m - height_m, 2.3]]]), linewidths=3.0),
-            joints=root, of="pelvis",
+            joints=(J("Pelvis"),), of="pelvis",
         ),
         "joint_depth": Picture(
             "Measured depth of five joints, beside one camera", [one], [JointDepth(measured, 0.03)],
@@ -207,7 +219,7 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
         ),
         "ground_plane": Picture(
             "The ground, 3 cm sure, beside one camera", [one], [GroundPlane.below_camera(feet_m, 1)], level(feet_m),
-            joints=root, of="pelvis",
+            joints=(J("Pelvis"),), of="pelvis",
         ),
         "previous": Picture(
             "The posterior of 0.1 s ago; now the arms are not seen", [arms], [PreviousPosterior(before, 0.1)],
@@ -224,7 +236,7 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
 def depth_lines(depth_m: Tensor) -> Draw:
     """Draw depths, across the side view."""
 
-    def draw(axes: Any, view: tuple[Axis, Axis]) -> None:
+    def draw(axes: Any, view: View) -> None:
         for z in depth_m.tolist():
             axes.axvline(z, color=OBSERVATION, lw=1.0, zorder=1)
 
@@ -248,22 +260,20 @@ def cloud(image: Tensor, camera: Camera) -> Draw:
 def poses(post: PosePosterior) -> Draw:
     """Draw hypotheses."""
     lines = torch.stack([post.joints[0][:, list(edge)] for edge in H36M17.edges], 1).flatten(0, 1)
-    return segments(lines, linewidths=0.5, alpha=0.25, zorder=2.5)
+    return segments(lines, linewidths=0.8, alpha=0.6, zorder=2.5)
 
 
 def wedge(columns_px: tuple[int, int]) -> Draw:
     """Draw what lies behind a mask between two columns, from a metre before the camera."""
     edges = CAMERA.unproject(torch.tensor([[float(c), CAMERA.cy] for c in columns_px]))[:, 0].tolist()
 
-    def draw(axes: Any, view: tuple[Axis, Axis]) -> None:
+    corners = torch.tensor([[x * z, 0.0, z] for z, side in ((1.0, 1), (5.0, -1)) for x in edges[::side]])
+
+    def draw(axes: Any, view: View) -> None:
         if view is FRONT:
             axes.axvspan(*(ROOT_M[2] * x for x in edges), color=OBSERVATION, alpha=0.3, lw=0, zorder=1)
         else:
-            near, far = 1.0, 5.0
-            axes.fill(
-                [near, far, far, near], [near * edges[0], far * edges[0], far * edges[1], near * edges[1]],
-                color=OBSERVATION, alpha=0.3, lw=0, zorder=1,
-            )  # fmt: skip
+            axes.fill(*at(corners, view).T, color=OBSERVATION, alpha=0.3, lw=0, zorder=1)
 
     return draw
 
@@ -271,8 +281,6 @@ def wedge(columns_px: tuple[int, int]) -> Draw:
 def figures_cm(post: Float[Tensor, "S 17 3"], truth: Float[Tensor, "17 3"], picture: Picture) -> tuple[float, float]:
     """Root mean square distance to the truth and standard deviation of the joints that count, cm."""
     joints = list(picture.joints)
-    if picture.about_root:
-        post, truth = post - post[:, :1], truth - truth[:1]
     error = (post - truth)[:, joints].square().sum(-1).mean().sqrt()
     spread = (post - post.mean(0))[:, joints].square().sum(-1).mean().sqrt()
     return 100 * float(error), 100 * float(spread)
@@ -286,7 +294,7 @@ def infer(estimator: PoseEstimator, likelihoods: list[Likelihood]) -> Float[Tens
     return estimator.infer(likelihoods, HYPOTHESES, generator).joints[0]
 
 
-def skeletons(axes: Any, joints: Float[Tensor, "S 17 3"], view: tuple[Axis, Axis], **style: Any) -> None:
+def skeletons(axes: Any, joints: Float[Tensor, "S 17 3"], view: View, **style: Any) -> None:
     """Draw poses into a panel."""
     lines = torch.stack([joints[:, list(edge)] for edge in H36M17.edges], 1).flatten(0, 1)
     axes.add_collection(LineCollection(at(lines, view), **style))
@@ -294,34 +302,31 @@ def skeletons(axes: Any, joints: Float[Tensor, "S 17 3"], view: tuple[Axis, Axis
 
 def draw(picture: Picture, without: Tensor, with_it: Tensor, truth: Float[Tensor, "17 3"], path: Path) -> None:
     """Draw both results in two panels and save them with few colours."""
-    figure = Figure(figsize=(8.0, 4.4), dpi=DPI, layout="constrained")
-    panels = figure.subplots(1, 2)
+    shapes = [(v.from_to[1] - v.from_to[0]) / (v.low_high[1] - v.low_high[0]) for v in picture.views]
+    figure = Figure(figsize=(8.8, 1.2 + 7.6 / sum(shapes)), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, 2, width_ratios=shapes)
     for axes, view in zip(panels, picture.views, strict=True):
         picture.draw(axes, view)
         skeletons(axes, without, view, colors=WITHOUT, linewidths=0.7, alpha=0.45, zorder=2)
         skeletons(axes, with_it, view, colors=WITH, linewidths=0.7, alpha=0.5, zorder=3)
         skeletons(axes, truth[None], view, colors=TRUTH, linewidths=1.5, linestyles=(0, (2.5, 1.2)), zorder=4)
-        middle = at(truth, view).mean(0)
-        axes.set(xlim=(middle[0] - 1.3, middle[0] + 1.3), ylim=(middle[1] - 1.25, middle[1] + 1.25), aspect="equal")
-        axes.set(xlabel=view[0][2], ylabel=view[1][2])
+        axes.set(xlim=view.from_to, ylim=view.low_high, aspect="equal")
+        axes.set(xlabel=view.horizontal[2], ylabel=view.vertical[2])
         axes.spines[["top", "right"]].set_visible(False)
-    errors = [figures_cm(each, truth, picture) for each in (without, with_it)]
-    (e0, s0), (e1, s1) = errors
-    figure.suptitle(picture.title, fontsize=12, fontweight="bold")
-    figure.supxlabel(
-        f"{picture.of}: error {e0:.0f} → {e1:.0f} cm, standard deviation {s0:.0f} → {s1:.0f} cm", fontsize=11
-    )
+    (e0, s0), (e1, s1) = (figures_cm(each, truth, picture) for each in (without, with_it))
+    line = f"{picture.of}: error {e0:.0f} → {e1:.0f} cm, standard deviation {s0:.0f} → {s1:.0f} cm"
+    figure.suptitle(f"{picture.title}\n{line}", fontsize=12)
     handles = [
         Line2D([], [], color=WITHOUT, lw=2, label="without"),
         Line2D([], [], color=WITH, lw=2, label="with"),
         Line2D([], [], color=TRUTH, lw=1.5, ls=(0, (2.5, 1.2)), label="truth"),
         Line2D([], [], color=OBSERVATION, lw=3, label="observation"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=10)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    Image.open(buffer).convert("RGB").quantize(COLOURS).save(path, optimize=True)
-    print(f"{path.stem}: {picture.of}: error {e0:.1f} -> {e1:.1f} cm, sd {s0:.1f} -> {s1:.1f} cm")
+    Image.open(buffer).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+    print(f"{path.name}: {line}")
 
 
 def main() -> None:
@@ -335,8 +340,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures(prior, person).items():
         estimator = PoseEstimator(prior, sampler=picture.sampler)
-        both = (infer(estimator, each) for each in (picture.before, picture.before + picture.added))
-        draw(picture, *both, person[0], args.out / f"{name}.png")
+        without, with_it = (infer(estimator, each) for each in (picture.before, picture.before + picture.added))
+        draw(picture, without, with_it, person[0], args.out / f"{name}.png")
 
 
 if __name__ == "__main__":
