@@ -58,8 +58,10 @@ class PoseEstimator:
     ) -> PosePosterior:  # fmt: skip
         """Complete partly known poses, without retraining.
 
+        People may be anywhere, behind the origin too: they are moved to where the root's prior is at home and back.
+
         Args:
-            joints: [P, 17, 3] metres, camera axes.
+            joints: [P, 17, 3] metres, axes of a level camera (x right, y down, z forward).
             known: bool [P, 17].
             std: standard deviation of the known joints in metres, one number or [P, 17].
             num_hypotheses: S, skeletons per person.
@@ -69,8 +71,15 @@ class PoseEstimator:
         Raises:
             ValueError: as :class:`KnownJoints` and :meth:`infer`.
         """
-        post = self.infer([KnownJoints(joints, known, std, root_relative)], num_hypotheses, generator)
-        return replace(post, joints=post.joints - post.joints[:, :, :1]) if root_relative else post
+        seen = KnownJoints(joints, known, std, root_relative)
+        if root_relative:
+            post = self.infer([seen], num_hypotheses, generator)
+            return replace(post, joints=post.joints - post.joints[:, :, :1])
+        count = seen.known.sum(1).clamp_min(1)[:, None]
+        offset = seen.joints.sum(1) / count - seen.joints.new_tensor(sampling.ROOT_MEAN_M)
+        here = KnownJoints(seen.joints - offset[:, None], seen.known, seen.std)
+        post = self.infer([here], num_hypotheses, generator)
+        return replace(post, joints=post.joints + offset.to(self.device)[:, None, None])
 
     def generate(
         self, n: int, likelihoods: Sequence[Likelihood] = (), generator: torch.Generator | None = None

@@ -90,7 +90,7 @@ def draw_overlay(
     panels[0].set_title("Seen: keypoints and heatmaps (1σ, 2σ)", fontsize=11)
     shown = min(MAX_DRAWN, posterior.joints.shape[1])
     panels[1].set_title(f"Inferred: mean and {shown} hypotheses, reprojected", fontsize=11)
-    figure.legend(handles=_legend("not seen"), loc="outside lower center", ncols=4, frameon=False, fontsize=10)
+    figure.legend(handles=legend("not seen"), loc="outside lower center", ncols=4, frameon=False, fontsize=10)
     if path is not None:
         figure.savefig(path)
     return figure
@@ -130,7 +130,7 @@ def draw_hypotheses_3d(
             status = posterior.status[p].tolist()
             best = posterior.log_weights[p].topk(min(MAX_DRAWN, joints.shape[1])).indices.tolist()
             drawn = joints[p, best].numpy()
-            colors = [_bone_color(skeleton, edge) for edge in skeleton.edges]
+            colors = [bone_color(skeleton, edge) for edge in skeleton.edges]
             lines = [pose[list(edge)] for pose in drawn for edge in skeleton.edges]
             axes.add_collection3d(
                 Line3DCollection(lines, colors=colors * len(drawn), linewidths=0.7, alpha=0.22, zorder=2)
@@ -147,23 +147,25 @@ def draw_hypotheses_3d(
         figure.text(0.26 + 0.48 * i, 0.93, name, ha="center", fontsize=11)
     shown = min(MAX_DRAWN, joints.shape[1])
     figure.suptitle(title or f"Mean, {shown} hypotheses per person, and 2σ ellipsoids", fontsize=13, y=0.985)
-    figure.legend(handles=_legend("inferred"), loc="lower center", ncols=4, frameon=False, fontsize=10)
+    figure.legend(handles=legend(), loc="lower center", ncols=4, frameon=False, fontsize=10)
     if path is not None:
         figure.savefig(path)
     return figure
 
 
-def _bone_color(skeleton: Skeleton, edge: tuple[int, int]) -> str:
+def bone_color(skeleton: Skeleton, edge: tuple[int, int]) -> str:
+    """Return the color of the side that a bone is on."""
     sides = {skeleton.side(j) for j in edge} - {"center"}
     return COLORS[sides.pop()] if len(sides) == 1 else COLORS["center"]
 
 
-def _legend(unseen: str) -> list[Line2D]:
+def legend(unseen: str = "inferred", seen: str = "seen") -> list[Line2D]:
+    """Return the entries of left, right, and of joints that were seen and that were not."""
     grey = COLORS["center"]
     return [
         Line2D([], [], color=COLORS["left"], lw=3, label="person's left"),
         Line2D([], [], color=COLORS["right"], lw=3, label="person's right"),
-        Line2D([], [], color=grey, marker="o", lw=2, label="seen"),
+        Line2D([], [], color=grey, marker="o", lw=2, label=seen),
         Line2D([], [], color=grey, marker="o", mfc="white", lw=2, ls=(0, (2, 1.2)), label=unseen),
     ]
 
@@ -219,7 +221,7 @@ def _heatmap_grids(heatmaps: Heatmaps, cells: int = 61) -> tuple[np.ndarray, np.
 def _draw_reprojection(axes: Any, boxes: Tensor, posterior: PosePosterior, camera: Camera) -> None:
     skeleton = posterior.skeleton
     edges = [list(edge) for edge in skeleton.edges]
-    colors = [_bone_color(skeleton, edge) for edge in skeleton.edges]
+    colors = [bone_color(skeleton, edge) for edge in skeleton.edges]
     for p in range(len(posterior)):
         if (posterior.status[p] == MISSING).all():
             continue
@@ -316,7 +318,7 @@ def _draw_skeleton_3d(axes: Any, mean: np.ndarray, status: list[int], skeleton: 
     for edge in skeleton.edges:
         seen = all(status[j] == OBSERVED for j in edge)
         axes.plot(
-            *mean[list(edge)].T, color=_bone_color(skeleton, edge), lw=2.6, zorder=5,
+            *mean[list(edge)].T, color=bone_color(skeleton, edge), lw=2.6, zorder=5,
             ls="solid" if seen else (0, (1.6, 1)), solid_capstyle="round",
         )  # fmt: skip
     for j in range(len(skeleton)):

@@ -244,6 +244,19 @@ def test_gpu_gives_the_cpu_result_within_tolerance(prior, people):
     torch.testing.assert_close(posts[0].mean, posts[1].mean.cpu(), atol=0.05, rtol=0)
 
 
+def test_completion_does_not_care_where_the_person_is(prior, people):
+    known = torch.zeros(3, 17, dtype=torch.bool)
+    known[:, :9] = True
+    estimator = PoseEstimator(prior, sampler=SamplerConfig(steps=6))
+    away = torch.tensor([40.0, -3.0, -120.0])
+    here, there = (
+        estimator.complete(people + offset, known, 0.01, 8, torch.Generator().manual_seed(0))
+        for offset in (torch.zeros(3), away)
+    )
+    torch.testing.assert_close(there.joints, here.joints + away, atol=5e-3, rtol=0)
+    torch.testing.assert_close(there.log_evidence, here.log_evidence, atol=0.2, rtol=0)
+
+
 def test_matrices_that_rounding_left_indefinite_are_factored_and_the_others_stay_as_they_are() -> None:
     sound = torch.tensor([[4.0, 1.0], [1.0, 3.0]])
     broken = torch.tensor([[1.0, 1.0], [1.0, 1.0 - 1e-6]])

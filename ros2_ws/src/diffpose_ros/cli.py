@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
-"""The ``diffpose`` command: the same graph as ``ros2 launch diffpose estimator.launch.py``, without launch.
+"""The ``diffpose`` command.
 
-diffpose run source:=photo.jpg num_hypotheses:=100
+``run`` starts the same graph as ``ros2 launch diffpose estimator.launch.py``, without launch; ``complete`` and
+``generate`` are those of ``python -m diffpose_core``.
+
+    diffpose run source:=photo.jpg num_hypotheses:=100
+    diffpose complete seen.json --out completed.json
+    diffpose generate --count 24 --picture poses.png
 """
 
 from __future__ import annotations
@@ -46,12 +51,19 @@ def run(arguments: list[str], prefix: Path) -> int:
 
 def main() -> int:
     """Parse the command line and run."""
+    if sys.argv[1:2] in (["complete"], ["generate"]):
+        from diffpose_core.commands.main import main as library  # torch, which `run` itself does not need
+
+        return library(sys.argv[1:], "diffpose")
     listing = "\n".join(f"  {a.name}:={a.default or '<empty>'}  {a.doc}" for a in ARGUMENTS)
     parser = argparse.ArgumentParser(
         prog="diffpose", description="Human pose hypotheses from a camera.", epilog=f"arguments of run:\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("command", choices=["run"], help="run: start all nodes")
+    parser.add_argument(
+        "command", choices=["run", "complete", "generate"],
+        help="run: start all nodes; complete, generate: poses in files, say --help after them",
+    )  # fmt: skip
     parser.add_argument("arguments", nargs="*", metavar="name:=value", help="see below")
     args = parser.parse_args()
     try:

@@ -1,0 +1,1 @@
+"""What the ``diffpose`` command does without ROS: complete poses, generate poses."""
