@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -55,6 +55,7 @@ COLOURS = 48
 """Of the palette: a picture stays small."""
 J = H36M17.index
 ARMS = [J(side + joint) for side in "LR" for joint in ("Elbow", "Wrist")]
+WRISTS = [J("LWrist"), J("RWrist")]
 LEGS = [J(side + joint) for side in "LR" for joint in ("Hip", "Knee", "Ankle")]
 
 Axis = tuple[int, float, str]
@@ -93,6 +94,7 @@ class Picture:
         views: of the two panels.
         joints: of which the figures above the picture are.
         of: their name there.
+        share: of what hypotheses [S, 17, 3] obey, and its name: shown in place of the standard deviation.
         sampler: settings of both runs, the default ones unless given.
     """
 
@@ -103,6 +105,7 @@ class Picture:
     views: tuple[View, View] = (FRONT, SIDE)
     joints: tuple[int, ...] = tuple(range(17))
     of: str = "all joints"
+    share: tuple[str, Callable[[Tensor], Tensor]] | None = None
     sampler: SamplerConfig | None = None
 
 
@@ -216,6 +219,7 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
             "Both wrists above the thorax; arms not seen", [arms],
             [LinearConstraint.above(wrist, "Thorax") for wrist in ("LWrist", "RWrist")],
             level(float(joints[J("Thorax"), 1])), joints=tuple(ARMS), of="elbows and wrists",
+            share=("wrists above the thorax", lambda x: x[:, WRISTS, 1] < x[:, J("Thorax"), None, 1]),
         ),
         "ground_plane": Picture(
             "The ground, 3 cm sure, beside one camera", [one], [GroundPlane.below_camera(feet_m, 1)], level(feet_m),
@@ -226,9 +230,9 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
             poses(before), joints=tuple(ARMS), of="elbows and wrists",
         ),
         "hidden": Picture(
-            "The left forearm is hidden by a pillar", [heatmaps(person, unseen=left)],
+            "The left forearm is hidden by a pillar (in front view drawn 3 m away)", [heatmaps(person, unseen=left)],
             [HiddenJoints(hidden, CAMERA, mask, missed=0.01)], wedge(pillar), (FRONT, TOP), left,
-            "left elbow and wrist",
+            "left elbow and wrist", ("behind the pillar", lambda x: behind(x[:, left], pillar)),
         ),
     }  # fmt: skip
 
@@ -278,6 +282,12 @@ def wedge(columns_px: tuple[int, int]) -> Draw:
     return draw
 
 
+def behind(joints: Float[Tensor, "S n 3"], columns_px: tuple[int, int]) -> Bool[Tensor, "S n"]:
+    """Whether joints are seen between two columns."""
+    column = CAMERA.project(joints)[..., 0]
+    return (column >= columns_px[0]) & (column < columns_px[1])
+
+
 def figures_cm(post: Float[Tensor, "S 17 3"], truth: Float[Tensor, "17 3"], picture: Picture) -> tuple[float, float]:
     """Root mean square distance to the truth and standard deviation of the joints that count, cm."""
     joints = list(picture.joints)
@@ -314,7 +324,13 @@ def draw(picture: Picture, without: Tensor, with_it: Tensor, truth: Float[Tensor
         axes.set(xlabel=view.horizontal[2], ylabel=view.vertical[2])
         axes.spines[["top", "right"]].set_visible(False)
     (e0, s0), (e1, s1) = (figures_cm(each, truth, picture) for each in (without, with_it))
-    line = f"{picture.of}: error {e0:.0f} → {e1:.0f} cm, standard deviation {s0:.0f} → {s1:.0f} cm"
+    line = f"{picture.of}: error {e0:.0f} → {e1:.0f} cm, "
+    if picture.share is None:
+        line += f"standard deviation {s0:.0f} → {s1:.0f} cm"
+    else:
+        name, obeyed = picture.share
+        shares = [100 * float(obeyed(each).float().mean()) for each in (without, with_it)]
+        line += f"{name} in {shares[0]:.0f} → {shares[1]:.0f} %"
     figure.suptitle(f"{picture.title}\n{line}", fontsize=12)
     handles = [
         Line2D([], [], color=WITHOUT, lw=2, label="without"),
