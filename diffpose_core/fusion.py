@@ -80,6 +80,20 @@ def inverse(transform: Float[Tensor, "3 4"]) -> Float[Tensor, "3 4"]:
     return torch.cat([rotation, -rotation @ transform[:, 3:]], 1)
 
 
+def level_frame(target_from_camera: Float[Tensor, "3 4"]) -> Float[Tensor, "3 4"]:
+    """Return the frame of a level camera at a camera's place, in a target frame whose z axis points up (REP 103).
+
+    y points down and z where the camera looks, levelled. The prior knows people before nearly level cameras: with views
+    given in this frame a camera that looks steeply down costs nothing.
+    """
+    looks, image_up = target_from_camera[:2, 2], -target_from_camera[:2, 1]
+    # A camera that looks straight down has its heading in the image's upward direction.
+    heading = looks if float(looks.norm()) > 0.1 else image_up
+    x, y = (heading / heading.norm()).tolist()
+    rotation = target_from_camera.new_tensor([[y, 0.0, x], [-x, 0.0, y], [0.0, -1.0, 0.0]])
+    return torch.cat([rotation, target_from_camera[:, 3:]], 1)
+
+
 def associate(estimator: PoseEstimator, views: Sequence[View]) -> list[Group]:
     """Find who is who: view by view, the assignment with the largest total agreement (Hungarian algorithm).
 

@@ -49,7 +49,7 @@ def posterior(persons=3, samples=7):
     joints = torch.randn(persons, samples, 17, 3, generator=generator) + torch.tensor([0.0, 0.0, 4.0])
     log_weights = torch.log_softmax(torch.randn(persons, samples, generator=generator), 1)
     status = torch.tensor([OBSERVED, INFERRED] * 8 + [OBSERVED]).expand(persons, 17).clone()
-    return PosePosterior(joints, log_weights, status)
+    return PosePosterior(joints, log_weights, status, log_evidence=-torch.arange(float(persons)))
 
 
 def test_image_round_trip():
@@ -152,6 +152,67 @@ def test_any_image_is_decoded_or_refused(height, width, padding, missing, encodi
             conversions.decode_image(message)
 
 
+def depth_image(values, encoding="32FC1", pad=0, big_endian=False):
+    """A depth image of [H, W] values in the encoding's unit."""
+    kind = np.dtype({"16UC1": np.uint16, "32FC1": np.float32}[encoding]).newbyteorder(">" if big_endian else "<")
+    rows = np.asarray(values, kind)
+    message = Image(height=rows.shape[0], width=rows.shape[1], encoding=encoding, is_bigendian=int(big_endian))
+    message.step = rows.shape[1] * kind.itemsize + pad
+    for row in rows:
+        message.data.frombytes(row.tobytes() + b"\xff" * pad)
+    return message
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("pad", [0, 6])
+def test_depth(pad, big_endian):
+    metres = torch.tensor([[1.0, 2.5, float("nan")], [0.001, 65.535, float("nan")]])
+    millimetres = depth_image([[1000, 2500, 0], [1, 65535, 0]], "16UC1", pad, big_endian)
+    found = conversions.depth_from_message(millimetres)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, metres, equal_nan=True, rtol=1e-6, atol=0.0)
+    floats = depth_image([[1.0, 2.5, 0.0], [0.001, 65.535, np.nan]], "32FC1", pad, big_endian)
+    torch.testing.assert_close(conversions.depth_from_message(floats), metres, equal_nan=True)
+    beyond = depth_image([[np.inf, -np.inf]], "32FC1", pad, big_endian)
+    assert conversions.depth_from_message(beyond).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"encoding": "mono16"}, "depth encoding must be one of 16UC1, 32FC1, got 'mono16'"),
+        ({"encoding": "bgr8"}, "depth encoding .* got 'bgr8'"),
+        ({"step": 3}, "depth step must be at least width x 4 = 8, got 3"),
+        ({"height": 3}, "depth data must hold step x height = 24 bytes, got 16"),
+        ({"height": 0}, "depth height and width must be positive, got 0 x 2"),
+    ],
+)
+def test_bad_depth_is_refused(change, words):
+    message = depth_image([[1.0, 2.0], [3.0, 4.0]])
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ValueError, match=words):
+        conversions.depth_from_message(message)
+
+
+def test_negative_depth_is_refused():
+    with pytest.raises(ValueError, match="depth data must not be negative, got -2"):
+        conversions.depth_from_message(depth_image([[1.0, -2.0]]))
+
+
+def test_depth_must_be_of_the_camera_of_the_heatmaps():
+    source = heatmaps_message()
+    message = depth_image(np.ones((480, 640)))
+    message.header.frame_id = "camera_optical_frame"
+    assert conversions.aligned_depth(message, source).shape == (480, 640)
+    message.header.frame_id = "depth_optical_frame"
+    with pytest.raises(ValueError, match=r"frame_id must be .* 'camera_optical_frame', got 'depth_optical_frame'"):
+        conversions.aligned_depth(message, source)
+    smaller = depth_image(np.ones((240, 320)))
+    with pytest.raises(ValueError, match=r"depth is 320 x 240 px, camera_info is for 640 x 480: .* aligned"):
+        conversions.aligned_depth(smaller, source)
+
+
 def test_camera_round_trip():
     info = conversions.camera_info(CAMERA, Header())
     assert info.k.tolist() == [500.0, 0.0, 319.5, 0.0, 510.0, 239.5, 0.0, 0.0, 1.0]
@@ -251,15 +312,17 @@ def test_bad_heatmaps_are_refused(change, words):
 
 def test_hypotheses_round_trip():
     post = posterior()
-    source = heatmaps_message()
-    source.persons.append(source.persons[0])
-    message, missing = conversions.hypotheses_message(post, source)
+    header = Header(frame_id="camera_optical_frame")
+    message, missing = conversions.hypotheses_message(post, header, [4, 2, 7], [0.9, 0.5, 0.25])
     assert missing == 0
+    assert message.header == header
+    assert [(p.id, p.score) for p in message.persons] == [(4, pytest.approx(0.9)), (2, 0.5), (7, 0.25)]
     assert (message.skeleton, message.num_hypotheses, message.num_joints) == ("H36M17", 7, 17)
     back = conversions.posterior_from_message(message)
     torch.testing.assert_close(back.joints, post.joints)
     torch.testing.assert_close(back.weights, post.weights)
     assert back.status.tolist() == post.status.tolist()
+    assert back.log_evidence.tolist() == [p.log_evidence for p in message.persons] == [0.0, -1.0, -2.0]
     person = message.persons[2]
     assert abs(sum(person.weights) - 1) < 1e-5
     torch.testing.assert_close(torch.tensor(person.mean).reshape(17, 3), post.mean[2])
@@ -271,13 +334,9 @@ def test_hypotheses_round_trip():
 def test_persons_of_whom_nothing_is_known_are_counted_not_published():
     post = posterior()
     post.status[1] = MISSING
-    source = heatmaps_message()
-    source.persons.append(source.persons[0])
-    for p, person in enumerate(source.persons):
-        person.id = min(p, 1) if p < 2 else 0
-    message, missing = conversions.hypotheses_message(post, source)
+    message, missing = conversions.hypotheses_message(post, Header(), [0, 1, 2], [0.5] * 3)
     assert missing == 1
-    assert len(message.persons) == 2
+    assert [p.id for p in message.persons] == [0, 2]
     torch.testing.assert_close(torch.tensor(message.persons[1].mean).reshape(17, 3), post.mean[2])
 
 
@@ -285,6 +344,10 @@ def test_persons_of_whom_nothing_is_known_are_counted_not_published():
     ("change", "words"),
     [
         (_set("joints", 5, float("nan")), "joints holds a value that is not finite"),
+        (
+            lambda m: setattr(m.persons[0], "log_evidence", float("nan")),
+            "log_evidence holds a value that is not finite",
+        ),
         (_set("weights", 0, 5.0), "weights must be non-negative and sum to 1"),
         (_cut("joints"), r"persons\[1\].joints must hold 7 x 17 x 3 = 357 values, got 356"),
         (_cut("status"), r"persons\[1\].status must hold 17 = 17 values, got 16"),
@@ -294,7 +357,7 @@ def test_persons_of_whom_nothing_is_known_are_counted_not_published():
     ],
 )
 def test_bad_hypotheses_are_refused(change, words):
-    message, _ = conversions.hypotheses_message(posterior(2), heatmaps_message())
+    message, _ = conversions.hypotheses_message(posterior(2), Header(), [0, 1], [0.5, 0.5])
     change(message)
     with pytest.raises(ValueError, match=words):
         conversions.posterior_from_message(message)

@@ -21,9 +21,11 @@ def test_the_generated_files_are_those_in_the_repository():
 
 def test_the_parameter_file_holds_every_default():
     data = yaml.safe_load(parameters.to_yaml())
-    assert set(data) == {"/**/camera_node", "/**/detector_node", "/**/diffusion_node", "/**/marker_node"}
+    names = ("camera", "detector", "diffusion", "fusion", "marker")
+    assert set(data) == {f"/**/{name}_node" for name in names}
     for kind in parameters.ALL:
-        assert data[f"/**/{kind.node}"]["ros__parameters"] == {f.name: f.default for f in fields(kind)}
+        expected = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(kind)}
+        assert data[f"/**/{kind.node}"]["ros__parameters"] == expected
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,19 @@ def test_the_parameter_file_holds_every_default():
         (parameters.DiffusionParameters, {"num_hypotheses": 0}, "num_hypotheses must lie in 1..10000, got 0"),
         (parameters.DiffusionParameters, {"guidance": "magic"}, "guidance must be one of .* got 'magic'"),
         (parameters.DiffusionParameters, {"precision": "int8"}, "precision must be one of .* got 'int8'"),
+        (
+            parameters.DiffusionParameters,
+            {"depth_reliability": "fast"},
+            "depth_reliability must be one of .* got 'fast'",
+        ),
+        (parameters.DiffusionParameters, {"sync_slop_s": -1.0}, "sync_slop_s must lie in 0..10, got -1.0"),
+        (parameters.FusionParameters, {"sync_wait_s": float("inf")}, "sync_wait_s must lie in 0..10, got inf"),
+        (parameters.FusionParameters, {"cameras": ()}, "cameras must hold different names, at least one"),
+        (parameters.FusionParameters, {"cameras": ("a", "a")}, "cameras must hold different names"),
+        (parameters.FusionParameters, {"cameras": ("/a",)}, "cameras must hold ROS names .* got '/a'"),
+        (parameters.FusionParameters, {"cameras": ("a b",)}, "cameras must hold ROS names .* got 'a b'"),
+        (parameters.FusionParameters, {"use_depth": True, "depth_cameras": "left,roof"}, "depth_cameras .* got 'roof'"),
+        (parameters.FusionParameters, {"target_frame": ""}, "target_frame must name a frame"),
         (parameters.DetectorParameters, {"min_score": float("nan")}, "min_score must lie in"),
         (parameters.DetectorParameters, {"image_reliability": "fast"}, "image_reliability must be one of"),
         (parameters.CameraParameters, {"rate_hz": 0.0}, "rate_hz must lie in"),
@@ -41,6 +56,12 @@ def test_the_parameter_file_holds_every_default():
 def test_parameters_out_of_range_are_refused(kind, values, words):
     with pytest.raises(ValueError, match=words):
         kind(**values)
+
+
+def test_which_cameras_have_depth():
+    assert parameters.FusionParameters(depth_cameras="left").with_depth == ()
+    assert parameters.FusionParameters(use_depth=True).with_depth == ("left", "right")
+    assert parameters.FusionParameters(use_depth=True, depth_cameras="right").with_depth == ("right",)
 
 
 def test_the_diffusion_node_offers_what_the_sampler_knows():
@@ -71,6 +92,56 @@ def test_topics_are_remapped_for_publisher_and_subscriber_alike():
     assert table["detector_node"].remaps == table["camera_node"].remaps == expected
 
 
+def test_a_depth_topic_is_used():
+    entry = entries(depth_topic="/cam/depth")["diffusion_node"]
+    assert entry.parameters["use_depth"] is True
+    assert entry.remaps == (("depth/image", "/cam/depth"),)
+    assert entries()["diffusion_node"].remaps == ()
+
+
+def fusion(**values):
+    return {e.name: e for e in graph.nodes(values, REPOSITORY, "fusion")}
+
+
+def test_a_detector_for_every_camera_and_one_fusion_node():
+    table = fusion(cameras="left, right,roof", device="cpu", num_hypotheses="20", target_frame="odom")
+    assert set(table) == {
+        "left/detector_node", "right/detector_node", "roof/detector_node", "fusion_node", "marker_node",
+    }  # fmt: skip
+    assert table["fusion_node"].parameters == {
+        "use_sim_time": False, "device": "cpu", "num_hypotheses": 20, "target_frame": "odom",
+        "cameras": ("left", "right", "roof"),
+    }  # fmt: skip
+    assert "cameras:=['left', 'right', 'roof']" in table["fusion_node"].ros_arguments()
+    assert "__ns:=/roof" in table["roof/detector_node"].ros_arguments()
+
+
+def test_the_fusion_graph_in_a_namespace():
+    table = fusion(namespace="/robot", cameras="left,right", extrinsics_file="where.yaml", image_topic="rgb/image")
+    assert set(table) == {
+        "robot/left/detector_node",
+        "robot/right/detector_node",
+        "robot/fusion_node",
+        "robot/marker_node",
+    }
+    assert table["robot/left/detector_node"].remaps == (("image_raw", "rgb/image"), ("camera_info", "camera_info"))
+    assert table["robot/fusion_node"].parameters["extrinsics_file"] == str(Path("where.yaml").resolve())
+
+
+def test_depth_topics_lie_in_the_namespaces_of_the_cameras():
+    node = fusion(depth_topic="depth/aligned")["fusion_node"]
+    assert node.parameters["use_depth"] is True
+    assert node.remaps == (("left/depth/image", "left/depth/aligned"), ("right/depth/image", "right/depth/aligned"))
+    assert fusion()["fusion_node"].remaps == ()
+
+
+def test_nodes_know_the_parameters_that_they_are_given():
+    kinds = {k.node: {f.name for f in fields(k)} for k in parameters.ALL}
+    for table in (entries(source="0", num_hypotheses="5", device="cpu", depth_topic="d"), fusion(target_frame="map")):
+        for entry in table.values():
+            assert set(entry.parameters) <= kinds[entry.executable] | {"use_sim_time"}
+
+
 def test_ros_arguments():
     entry = entries(namespace="robot1", num_hypotheses="7", log_level="debug")["diffusion_node"]
     text = " ".join(entry.ros_arguments())
@@ -88,11 +159,25 @@ def test_ros_arguments():
         ({"rviz": "yes"}, "rviz must be one of true, false, got 'yes'"),
         ({"log_level": "loud"}, "log_level must be one of"),
         ({"params_file": "nowhere.yaml"}, "params_file: there is no file nowhere.yaml"),
+        ({"cameras": "left,right"}, "there is no argument 'cameras'"),
     ],
 )
 def test_bad_arguments_are_refused(values, words):
     with pytest.raises(ValueError, match=words):
         graph.nodes(values, REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"source": "0"}, "there is no argument 'source'"),
+        ({"cameras": "left,,right"}, "cameras must be names with commas between them, got 'left,,right'"),
+        ({"cameras": "left,left"}, "cameras must be different names, got 'left,left'"),
+    ],
+)
+def test_bad_arguments_of_the_fusion_graph_are_refused(values, words):
+    with pytest.raises(ValueError, match=words):
+        graph.nodes(values, REPOSITORY, "fusion")
 
 
 def test_what_the_user_has_set_in_the_environment_is_left_alone():
@@ -101,8 +186,9 @@ def test_what_the_user_has_set_in_the_environment_is_left_alone():
     assert Path(added["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
 
 
-def test_the_rviz_file_shows_the_topics_that_are_published():
-    displays = yaml.safe_load((REPOSITORY / "rviz/estimator.rviz").read_text())["Visualization Manager"]["Displays"]
+@pytest.mark.parametrize("name", ["estimator", "fusion"])
+def test_the_rviz_files_show_the_topics_that_are_published(name):
+    displays = yaml.safe_load((REPOSITORY / f"rviz/{name}.rviz").read_text())["Visualization Manager"]["Displays"]
     topics = {d["Class"]: d["Topic"]["Value"] for d in displays if "Topic" in d}
     assert topics["rviz_default_plugins/MarkerArray"] == "human_pose3d/markers"
     assert topics["rviz_default_plugins/Image"] == "image_raw"

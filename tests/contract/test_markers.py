@@ -81,6 +81,16 @@ def test_what_was_not_seen_looks_different():
     assert len(first.points) == 2 * (len(H36M17.edges) - 1) + 6  # the bone to the wrist is dashed
 
 
+@pytest.mark.parametrize("up", [(0.0, -1.0, 0.0), (0.0, 0.0, 1.0)])
+def test_the_label_is_above_the_head_whichever_axis_is_up(up):
+    post = posterior(1)
+    head = post.joints[:, :, :1] + 0.7 * torch.tensor(up)
+    post.joints[:, :, H36M17.index("HeadTop")] = head[:, :, 0]
+    label = next(m for m in build(post) if m.ns == "label").pose.position
+    pelvis = post.mean[0, 0].numpy()
+    np.testing.assert_allclose([label.x, label.y, label.z], pelvis + 0.95 * np.array(up), atol=1e-4)
+
+
 def test_nobody_means_nothing_is_left_on_the_screen():
     markers = build(PosePosterior(torch.zeros(0, 5, 17, 3), torch.zeros(0, 5), torch.zeros(0, 17, dtype=torch.long)))
     assert [m.action for m in markers] == [Marker.DELETEALL]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffpose_core import H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
-from diffpose_core.fusion import View, associate, fuse, inverse
+from diffpose_core.fusion import View, associate, fuse, inverse, level_frame
 from diffpose_core.sampler import FUSED
 
 CAMERA = Camera.from_field_of_view(640, 480, 60.0)
@@ -49,6 +49,20 @@ def test_the_inverse_of_a_pose_undoes_it():
     # seen from 90 degrees to the side, the point 4 m ahead is 4 m ahead as well
     side = inverse(looking_from(90.0))
     torch.testing.assert_close(side[:, :3] @ torch.tensor([0.0, 0.0, 4.0]) + side[:, 3], torch.tensor([0.0, 0.0, 4.0]))
+
+
+def test_the_level_frame_of_a_camera_that_looks_down_from_the_ceiling():
+    """In a map with z up, 3 m high, looking along y and 40 degrees down; then straight down, the image's top at +x."""
+    a = math.radians(40.0)
+    down, ahead = torch.tensor([0.0, -math.sin(a), -math.cos(a)]), torch.tensor([0.0, math.cos(a), -math.sin(a)])
+    columns = torch.stack([torch.tensor([1.0, 0.0, 0.0]), down, ahead, torch.tensor([2.0, 1.0, 3.0])], 1)
+    level = level_frame(columns)
+    expected = torch.tensor([[1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1.0, 1.0], [0.0, -1.0, 0.0, 3.0]])
+    torch.testing.assert_close(level, expected)
+    straight = torch.tensor([[0.0, -1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 3.0]])
+    expected = torch.tensor([[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 3.0]])
+    torch.testing.assert_close(level_frame(straight), expected)
+    assert torch.linalg.det(level_frame(straight)[:, :3]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("degrees", [60.0, 90.0, 120.0])

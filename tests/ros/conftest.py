@@ -45,6 +45,7 @@ class Client:
         self.health = {}
         self.messages = {}
         self._publishers = {}
+        self._services = {}
         self._stamp = 0
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, 50)
 
@@ -72,6 +73,15 @@ class Client:
         self._stamp += 1
         now = self.node.get_clock().now().to_msg()
         return Time(sec=now.sec, nanosec=self._stamp)
+
+    def call(self, kind, name, request):
+        """Ask a service; return its response."""
+        if name not in self._services:
+            self._services[name] = self.node.create_client(kind, name)
+            self.wait(self._services[name].service_is_ready, f"the service {name}")
+        future = self._services[name].call_async(request)
+        self.wait(future.done, f"a response of {name}")
+        return future.result()
 
     def spin(self, seconds):
         end = time.monotonic() + seconds
@@ -113,13 +123,13 @@ def start(client, tmp_path_factory):
     """Start nodes by executable name; they end with the module, and must end well."""
     processes = Processes(PREFIX, tmp_path_factory.mktemp("logs"))
 
-    def starter(executable, **parameters):
-        entry = NodeEntry(executable, "", str(SHARE / "config" / "estimator.yaml"), parameters)
+    def starter(executable, namespace="", **parameters):
+        entry = NodeEntry(executable, namespace, str(SHARE / "config" / "estimator.yaml"), parameters)
         processes.start(entry)
-        client.wait(lambda: executable in client.health or processes.ended(), f"{executable} to come up")
-        log = (processes.log_folder / f"{executable}.log").read_text()
+        client.wait(lambda: entry.name in client.health or processes.ended(), f"{entry.name} to come up")
+        log = (processes.log_folder / f"{entry.name.replace('/', '.')}.log").read_text()
         assert not processes.ended(), log
-        return processes.running[executable]
+        return processes.running[entry.name]
 
     yield starter
     statuses = processes.stop()

@@ -129,14 +129,29 @@ def test_the_command_ends_its_nodes_and_says_which_was_lost(tmp_path):
 
 
 def test_the_command_ends_well_when_interrupted():
-    command = [sys.executable, str(Path(sys.prefix) / "bin" / "diffpose"), "run", "namespace:=elsewhere"]
+    interrupted(["namespace:=elsewhere"], 3)
+
+
+def test_the_command_runs_the_graph_of_several_cameras(tmp_path):
+    file = tmp_path / "extrinsics.yaml"
+    where = "{frame_id: f, translation: [0, 0, 0], quaternion: [0, 0, 0, 1]}"
+    file.write_text(f"{{target_frame: map, cameras: {{left: {where}, right: {where}}}}}")
+    output = interrupted(["fusion", "namespace:=elsewhere", f"extrinsics_file:={file}"], 4)
+    for node in ("left.detector_node", "right.detector_node", "fusion_node", "marker_node"):
+        assert f"[elsewhere.{node}]: ready" in output
+
+
+def interrupted(arguments, nodes):
+    """Interrupt the command when so many nodes are ready; return what they said."""
+    command = [sys.executable, str(Path(sys.prefix) / "bin" / "diffpose"), "run", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if sum("ready" in text for text in lines) == 3:
+        if sum("ready" in text for text in lines) == nodes:
             process.send_signal(signal.SIGINT)
             break
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 0, "".join(lines) + rest
     assert "Traceback" not in rest
+    return "".join(lines)

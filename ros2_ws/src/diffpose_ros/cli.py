@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The ``diffpose`` command.
 
-``run`` starts the same graph as ``ros2 launch diffpose estimator.launch.py``, without launch; ``complete`` and
-``generate`` are those of ``python -m diffpose_core``.
+``run`` starts the same graphs as ``ros2 launch diffpose estimator.launch.py`` and ``fusion.launch.py``, without launch;
+``complete`` and ``generate`` are those of ``python -m diffpose_core``.
 
     diffpose run source:=photo.jpg num_hypotheses:=100
+    diffpose run fusion cameras:=left,right extrinsics_file:=extrinsics.yaml
     diffpose complete seen.json --out completed.json
     diffpose generate --count 24 --picture poses.png
 """
@@ -17,22 +18,24 @@ import sys
 import threading
 from pathlib import Path
 
-from diffpose_ros.graph import ARGUMENTS, nodes
+from diffpose_ros.graph import GRAPHS, nodes
 from diffpose_ros.processes import Processes
 
 
 def run(arguments: list[str], prefix: Path) -> int:
-    """Run the graph until a signal or until a node ends; return the exit status."""
-    values = {}
+    """Run a graph until a signal or until a node ends; return the exit status."""
+    graph, values = "estimator", {}
+    if arguments and arguments[0] in GRAPHS:
+        graph, *arguments = arguments
     for text in arguments:
         name, separator, value = text.partition(":=")
         if not separator:
             raise ValueError(f"arguments are written name:=value, got {text!r}")
         values[name] = value
     processes = Processes(prefix)
-    entries = nodes(values, processes.share)
+    entries = nodes(values, processes.share, graph)
     if values.get("rviz") == "true":
-        raise ValueError("argument rviz needs `ros2 launch`; start rviz2 by hand with rviz/estimator.rviz")
+        raise ValueError(f"argument rviz needs `ros2 launch`; start rviz2 by hand with rviz/{graph}.rviz")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -55,16 +58,21 @@ def main() -> int:
         from diffpose_core.commands.main import main as library  # torch, which `run` itself does not need
 
         return library(sys.argv[1:], "diffpose")
-    listing = "\n".join(f"  {a.name}:={a.default or '<empty>'}  {a.doc}" for a in ARGUMENTS)
+    listing = ""
+    for graph, arguments in GRAPHS.items():
+        listing += f"\narguments of run {graph}:\n"
+        listing += "".join(f"  {a.name}:={a.default or '<empty>'}  {a.doc}\n" for a in arguments)
     parser = argparse.ArgumentParser(
-        prog="diffpose", description="Human pose hypotheses from a camera.", epilog=f"arguments of run:\n{listing}",
+        prog="diffpose", description="Human pose hypotheses from a camera.", epilog=listing,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument(
         "command", choices=["run", "complete", "generate"],
         help="run: start all nodes; complete, generate: poses in files, say --help after them",
     )  # fmt: skip
-    parser.add_argument("arguments", nargs="*", metavar="name:=value", help="see below")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="name:=value", help="of run: a graph, if not estimator, and its arguments"
+    )
     args = parser.parse_args()
     try:
         return run(args.arguments, Path(__file__).resolve().parents[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -22,6 +22,8 @@ from diffpose_core.skeleton import SKELETONS, Skeleton
 SIDES = {
     "center": SkeletonDefinition.CENTER, "left": SkeletonDefinition.LEFT, "right": SkeletonDefinition.RIGHT,
 }  # fmt: skip
+DEPTH_TYPES = {"16UC1": (np.uint16, 1e-3), "32FC1": (np.float32, 1.0)}
+"""Type of a depth image's values and their unit in metres (REP 118)."""
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 """Order of a covariance's six unique values: xx xy xz yy yz zz."""
 
@@ -94,6 +96,54 @@ def image_message(image_bgr: np.ndarray, header: Header) -> Image:
     message.step = 3 * message.width
     message.data.frombytes(np.ascontiguousarray(image_bgr).reshape(-1).data)
     return message
+
+
+def depth_from_message(message: Image) -> torch.Tensor:
+    """Return [H, W] float32 metres along the optical axis; NaN where nothing was measured (0, NaN or infinite).
+
+    Raises:
+        ValueError: naming the field that is wrong.
+    """
+    if message.height == 0 or message.width == 0:
+        raise ValueError(f"depth height and width must be positive, got {message.height} x {message.width}")
+    if message.encoding not in DEPTH_TYPES:
+        raise ValueError(f"depth encoding must be one of {', '.join(DEPTH_TYPES)}, got {message.encoding!r}")
+    kind, unit_m = DEPTH_TYPES[message.encoding]
+    dtype = np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<")
+    if message.step < message.width * dtype.itemsize:
+        raise ValueError(
+            f"depth step must be at least width x {dtype.itemsize} = {message.width * dtype.itemsize}, "
+            f"got {message.step}"
+        )
+    if len(message.data) != message.step * message.height:
+        raise ValueError(
+            f"depth data must hold step x height = {message.step * message.height} bytes, got {len(message.data)}"
+        )
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+    values = np.ascontiguousarray(rows[:, : message.width * dtype.itemsize]).view(dtype).astype(np.float32)
+    if (values[np.isfinite(values)] < 0).any():
+        raise ValueError(f"depth data must not be negative, got {values[np.isfinite(values)].min():g}")
+    return torch.from_numpy(np.where(np.isfinite(values) & (values > 0), values * np.float32(unit_m), np.nan))
+
+
+def aligned_depth(message: Image, source: HeatmapsMessage) -> torch.Tensor:
+    """Return the depth image, [H, W] metres, of the camera that the heatmaps are of.
+
+    Raises:
+        ValueError: it is another camera's, or as :func:`depth_from_message`.
+    """
+    info = source.camera_info
+    if (message.width, message.height) != (info.width, info.height):
+        raise ValueError(
+            f"depth is {message.width} x {message.height} px, camera_info is for {info.width} x {info.height}: "
+            "the depth image must be aligned to the colour image"
+        )
+    if message.header.frame_id != source.header.frame_id:
+        raise ValueError(
+            f"depth frame_id must be that of the heatmaps, {source.header.frame_id!r}, "
+            f"got {message.header.frame_id!r}: the depth image must be aligned to the colour image"
+        )
+    return depth_from_message(message)
 
 
 def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
@@ -169,19 +219,21 @@ def heatmaps_from_message(message: HeatmapsMessage) -> tuple[Heatmaps, Camera]:
     return Heatmaps(log_density, tile_to_image, visibility, skeleton), camera
 
 
-def hypotheses_message(posterior: PosePosterior, source: HeatmapsMessage) -> tuple[Hypotheses, int]:
-    """Return the hypotheses of one image, and how many persons were left out because nothing is known of them."""
+def hypotheses_message(
+    posterior: PosePosterior, header: Header, ids: Sequence[int], scores: Sequence[float]
+) -> tuple[Hypotheses, int]:
+    """Return the hypotheses of one instant, and how many persons were left out because nothing is known of them."""
     count, samples, joints, _ = posterior.joints.shape
-    message = Hypotheses(
-        header=source.header, skeleton=posterior.skeleton.name, num_hypotheses=samples, num_joints=joints
-    )
+    message = Hypotheses(header=header, skeleton=posterior.skeleton.name, num_hypotheses=samples, num_joints=joints)
     weights, points, mean = posterior.weights.cpu(), posterior.joints.cpu(), posterior.mean.cpu()
     covariance = torch.stack([posterior.covariance[..., a, b] for a, b in UPPER], -1).cpu()
-    status = posterior.status.cpu()
+    if posterior.log_evidence is None:
+        raise ValueError("posterior holds no log_evidence")
+    status, log_evidence = posterior.status.cpu(), posterior.log_evidence.tolist()
     for p in range(count):
         if bool((status[p] == MISSING).all()):
             continue
-        person = PersonHypotheses(id=source.persons[p].id, score=source.persons[p].score)
+        person = PersonHypotheses(id=ids[p], score=scores[p], log_evidence=log_evidence[p])
         _fill(person.weights, weights[p])
         _fill(person.joints, points[p])
         _fill(person.mean, mean[p])
@@ -207,13 +259,14 @@ def posterior_from_message(message: Hypotheses) -> PosePosterior:
     points = _read(message.persons, "joints", (samples, joints, 3))
     for name, size in (("mean", (joints, 3)), ("covariance", (joints, 6))):
         _read(message.persons, name, size)
-    for name, value in (("weights", weights), ("joints", points)):
+    log_evidence = torch.tensor([p.log_evidence for p in message.persons])
+    for name, value in (("weights", weights), ("joints", points), ("log_evidence", log_evidence)):
         if not torch.isfinite(value).all():
             raise ValueError(f"{name} holds a value that is not finite")
     if len(weights) and (weights.min() < 0 or (weights.sum(-1) - 1).abs().max() > 1e-3):
         raise ValueError(f"weights must be non-negative and sum to 1, got sums {weights.sum(-1).tolist()}")
     status = _read(message.persons, "status", (joints,), np.uint8).long()
-    return PosePosterior(points, torch.log(weights), status, skeleton)
+    return PosePosterior(points, torch.log(weights), status, skeleton, log_evidence)
 
 
 def skeleton_message(skeleton: Skeleton) -> SkeletonDefinition:

@@ -1,68 +1,78 @@
 #!/usr/bin/env python3
-"""Heatmaps in, weighted 3D skeletons with uncertainty out."""
+"""Heatmaps in, and a depth image if wanted; weighted 3D skeletons with uncertainty out."""
 
 from __future__ import annotations
 
 import sys
 
-import torch
 from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
-from diffpose.msg import Hypotheses, SkeletonDefinition
-from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePrior, SamplerConfig
-from diffpose_ros.conversions import heatmaps_from_message, hypotheses_message, skeleton_message
+from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
+from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
+from diffpose_ros.inference import THREADS, InferenceNode
 from diffpose_ros.parameters import DiffusionParameters
-from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, run, set_threads
+from diffpose_ros.runtime import RESULTS, nanoseconds, run
+from diffpose_ros.synchroniser import Synchroniser, View
+
+CAMERA = "camera"
 
 
-class DiffusionNode(WorkerNode[DiffusionParameters]):
-    """Subscribes ``human_pose2d/heatmaps``; publishes ``human_pose3d/hypotheses`` and ``human_pose3d/skeleton``."""
+class DiffusionNode(InferenceNode[DiffusionParameters]):
+    """Subscribes ``human_pose2d/heatmaps`` and, with ``use_depth``, ``depth/image``; results: see the base class."""
 
     def __init__(self) -> None:
         super().__init__(DiffusionParameters)
         p = self.parameters
-        device = choose_device(self, p.device)
-        threads = set_threads(p.num_threads)
-        prior = PosePrior.from_pretrained(p.prior or None)
-        sampler = SamplerConfig(guidance=p.guidance, steps=p.steps, repeats=p.repeats, precision=p.precision)
-        self.estimator = PoseEstimator(prior, device, sampler)
-        self.health.facts |= {
-            "device": device, "threads": str(threads), "prior": p.prior or "packaged", "prior_sha256": prior.sha256,
-            "guidance": p.guidance, "steps": str(p.steps), "repeats": str(p.repeats),
-            "num_hypotheses": str(p.num_hypotheses), "precision": p.precision,
-        }  # fmt: skip
-        self._warm_up()
-        self.publisher = self.create_publisher(Hypotheses, "human_pose3d/hypotheses", RESULTS)
-        self.skeleton_publisher = self.create_publisher(SkeletonDefinition, "human_pose3d/skeleton", LATCHED)
-        self.skeleton_publisher.publish(skeleton_message(H36M17))
         self.create_subscription(HeatmapsMessage, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
+        if p.use_depth:
+            self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
+            self.subscribe_depth("depth/image", self.on_depth)
+            self.create_timer(max(p.sync_wait_s / 4, 0.01), self.on_timer)
         self.get_logger().info(f"ready: {self.health.facts}")
 
-    def _warm_up(self) -> None:
-        """Run once before the first frame: the first inference of a process takes seconds."""
-        pixels = 100 + 200 * torch.rand(1, len(COCO17), 2, generator=torch.Generator().manual_seed(0))
-        still = Heatmaps.from_keypoints(
-            pixels, 25 * torch.eye(2).expand(1, len(COCO17), 2, 2), torch.ones(1, len(COCO17))
-        )
-        self.estimator(still, Camera.from_field_of_view(640, 480), self.parameters.num_hypotheses)
-
     def on_heatmaps(self, message: HeatmapsMessage) -> None:
-        """Hand over to the worker."""
+        """Hand over to the worker, or wait for the depth image of this instant."""
         self.health.received()
-        self.offer(message)
+        if not self.parameters.use_depth:
+            self.offer((message, None))
+            return
+        self.hand_over(self.pairs.heatmaps(CAMERA, nanoseconds(message.header.stamp), message, self.now_ns()))
 
-    def process(self, message: HeatmapsMessage) -> Time:
+    def on_depth(self, message: Image) -> None:
+        """Match it to heatmaps that wait, or keep it."""
+        self.hand_over(self.pairs.depth(CAMERA, nanoseconds(message.header.stamp), message, self.now_ns()))
+
+    def on_timer(self) -> None:
+        """Let go of heatmaps whose depth image did not come."""
+        self.hand_over(self.pairs.ready(self.now_ns()))
+
+    def on_late(self, camera: str) -> None:
+        """Count heatmaps that came when newer ones were served already."""
+        self.health.dropped("newer heatmaps were served before they came")
+
+    def hand_over(self, groups: list[dict[str, View]]) -> None:
+        """Pass heatmaps and what depth came with them to the worker."""
+        for group in groups:
+            self.offer((group[CAMERA].heatmaps, group[CAMERA].depth))
+
+    def process(self, item: tuple[HeatmapsMessage, Image | None]) -> Time:
         """Infer and publish."""
+        message, depth = item
         heatmaps, camera = heatmaps_from_message(message)
-        generator = torch.Generator(self.estimator.device).manual_seed(self.parameters.seed)
-        posterior = self.estimator(heatmaps, camera, self.parameters.num_hypotheses, generator)
-        result, missing = hypotheses_message(posterior, message)
-        self.publisher.publish(result)
-        self.health.count("persons", len(result.persons))
-        self.health.count("persons_missing", missing)
+        likelihoods: list[Likelihood] = [HeatmapLikelihood(heatmaps, camera)]
+        if depth is not None:
+            likelihoods.append(DepthImage(aligned_depth(depth, message), camera, len(heatmaps)))
+        elif self.parameters.use_depth:
+            self.health.degraded("without depth", "no image within sync_slop_s of the heatmaps")
+        posterior = self.estimate(
+            lambda generator: self.estimator.infer(likelihoods, self.parameters.num_hypotheses, generator),
+            self.parameters.seed,
+        )
+        self.publish(posterior, message.header, [p.id for p in message.persons], [p.score for p in message.persons])
         return message.header.stamp
 
 
 if __name__ == "__main__":
-    sys.exit(run(DiffusionNode))
+    sys.exit(run(DiffusionNode, THREADS))

@@ -1,6 +1,6 @@
-"""The one table of the estimator's graph: arguments, executables, parameters, remaps.
+"""The one table of every graph: arguments, executables, parameters, remaps.
 
-``launch/estimator.launch.py`` and the ``diffpose`` command both read it. It imports neither ROS nor launch.
+The launch files and the ``diffpose`` command both read it. It imports neither ROS nor launch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PACKAGE = "diffpose"
-Value = str | int | float | bool
+Value = str | int | float | bool | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,34 @@ class Argument:
     choices: tuple[str, ...] = ()
 
 
-ARGUMENTS = (
+_COMMON = (
     Argument("namespace", "", "Namespace of all nodes and topics."),
     Argument("params_file", "", "Parameter file; empty: the package's config/estimator.yaml."),
-    Argument("image_topic", "image_raw", "Topic of the images."),
-    Argument("camera_info_topic", "camera_info", "Topic of their calibration, with the same stamps."),
     Argument("num_hypotheses", "", "Skeletons per person; empty: as in the parameter file."),
-    Argument("device", "", "auto, cpu, cuda or cuda:N for both networks; empty: as in the parameter file."),
-    Argument("source", "", "Image, folder, video or webcam to run the camera node on; empty: no camera node."),
+    Argument("device", "", "auto, cpu, cuda or cuda:N for all networks; empty: as in the parameter file."),
     Argument("rviz", "false", "Start RViz on the results.", ("true", "false")),
-    Argument("fixed_frame", "", "Fixed frame of RViz; empty: as in rviz/estimator.rviz."),
     Argument("use_sim_time", "false", "Take the time from /clock.", ("true", "false")),
     Argument("log_level", "info", "Log level of the nodes.", ("debug", "info", "warn", "error", "fatal")),
 )
+_ESTIMATOR = (
+    *_COMMON,
+    Argument("image_topic", "image_raw", "Topic of the images."),
+    Argument("camera_info_topic", "camera_info", "Topic of their calibration, with the same stamps."),
+    Argument("depth_topic", "", "Topic of depth images aligned to the images; empty: as in the parameter file."),
+    Argument("source", "", "Image, folder, video or webcam to run the camera node on; empty: no camera node."),
+    Argument("fixed_frame", "", "Fixed frame of RViz; empty: as in rviz/estimator.rviz."),
+)
+_FUSION = (
+    *_COMMON,
+    Argument("cameras", "left,right", "Names of the cameras, which are their namespaces."),
+    Argument("image_topic", "image_raw", "Topic of the images within the namespace of every camera."),
+    Argument("camera_info_topic", "camera_info", "Topic of their calibration, likewise."),
+    Argument("depth_topic", "", "Topic of aligned depth images, likewise; empty: as in the parameter file."),
+    Argument("target_frame", "", "Frame of the results; empty: as in the parameter file."),
+    Argument("extrinsics_file", "", "YAML with the cameras' positions; empty: as in the parameter file, else TF."),
+)
+GRAPHS = {"estimator": _ESTIMATOR, "fusion": _FUSION}
+"""Arguments by graph: of one camera, of several."""
 
 
 @dataclass(frozen=True)
@@ -49,76 +64,127 @@ class NodeEntry:
     remaps: tuple[tuple[str, str], ...] = ()
     log_level: str = "info"
 
+    @property
+    def name(self) -> str:
+        """Namespace and executable: no other process of the graph has both."""
+        return f"{self.namespace.strip('/')}/{self.executable}".lstrip("/")
+
     def ros_arguments(self) -> list[str]:
         """Return the arguments of ``--ros-args`` for this process."""
         args = ["--ros-args", "--log-level", self.log_level, "--params-file", self.params_file]
         if self.namespace:
             args += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for name, value in self.parameters.items():
-            text = (
-                str(value).lower()
-                if isinstance(value, bool)
-                else f"'{value}'"
-                if isinstance(value, str)
-                else str(value)
-            )
-            args += ["-p", f"{name}:={text}"]
+            args += ["-p", f"{name}:={_yaml(value)}"]
         for old, new in self.remaps:
             args += ["-r", f"{old}:={new}"]
         return args
 
 
-def check_arguments(values: Mapping[str, str]) -> dict[str, str]:
-    """Return all arguments, with the defaults where none is given.
+def _yaml(value: Value) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_yaml(v) for v in value) + "]"
+    if isinstance(value, str):
+        return f"'{value}'"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_arguments(values: Mapping[str, str], graph: str = "estimator") -> dict[str, str]:
+    """Return all arguments of a graph, with the defaults where none is given.
 
     Raises:
         ValueError: naming an argument that does not exist or has a value it cannot have.
     """
-    known = {a.name: a for a in ARGUMENTS}
+    known = {a.name: a for a in GRAPHS[graph]}
     for name in values:
         if name not in known:
             raise ValueError(f"there is no argument {name!r}; there are {', '.join(known)}")
-    result = {a.name: values.get(a.name, a.default) for a in ARGUMENTS}
-    for argument in ARGUMENTS:
-        value = result[argument.name]
+    result = {name: values.get(name, a.default) for name, a in known.items()}
+    for name, argument in known.items():
+        value = result[name]
         if argument.choices and value not in argument.choices:
-            raise ValueError(f"argument {argument.name} must be one of {', '.join(argument.choices)}, got {value!r}")
+            raise ValueError(f"argument {name} must be one of {', '.join(argument.choices)}, got {value!r}")
     hypotheses = result["num_hypotheses"]
     if hypotheses and not (hypotheses.isdecimal() and int(hypotheses) > 0):
         raise ValueError(f"argument num_hypotheses must be a positive number, got {hypotheses!r}")
     return result
 
 
-def nodes(values: Mapping[str, str], share: Path) -> list[NodeEntry]:
+def nodes(values: Mapping[str, str], share: Path, graph: str = "estimator") -> list[NodeEntry]:
     """Return the processes for these arguments; ``share`` is the package's share folder.
 
     Raises:
         ValueError: as :func:`check_arguments`.
     """
-    args = check_arguments(values)
+    args = check_arguments(values, graph)
     params_file = args["params_file"] or str(share / "config" / "estimator.yaml")
     if not Path(params_file).is_file():
         raise ValueError(f"argument params_file: there is no file {params_file}")
     clock: dict[str, Value] = {"use_sim_time": args["use_sim_time"] == "true"}
-    device: dict[str, Value] = {"device": args["device"]} if args["device"] else {}
-    samples: dict[str, Value] = {}
-    if args["num_hypotheses"]:
-        samples = {"num_hypotheses": int(args["num_hypotheses"])}
-    remaps = (("image_raw", args["image_topic"]), ("camera_info", args["camera_info_topic"]))
-    table: list[tuple[str, dict[str, Value], tuple[tuple[str, str], ...]]] = [
-        ("detector_node", device, remaps),
-        ("diffusion_node", device | samples, ()),
-        ("marker_node", {}, ()),
+    table = _fusion(args) if graph == "fusion" else _estimator(args)
+    return [
+        NodeEntry(name, namespace, params_file, clock | parameters, remaps, args["log_level"])
+        for name, namespace, parameters, remaps in table
     ]
-    if args["source"]:
-        source = args["source"]
+
+
+Remaps = tuple[tuple[str, str], ...]
+Row = tuple[str, str, dict[str, Value], Remaps]
+
+
+def _estimator(args: Mapping[str, str]) -> list[Row]:
+    namespace, remaps = args["namespace"], _image_topics(args)
+    depth: Remaps = (("depth/image", args["depth_topic"]),) if args["depth_topic"] else ()
+    table: list[Row] = [
+        ("detector_node", namespace, _given(args, "device"), remaps),
+        ("diffusion_node", namespace, _inference(args), depth),
+        ("marker_node", namespace, {}, ()),
+    ]
+    if source := args["source"]:
         if "://" not in source and Path(source).exists():
             source = str(Path(source).resolve())
-        table.append(("camera_node", {"source": source}, remaps))
-    return [
-        NodeEntry(name, args["namespace"], params_file, clock | parameters, remap, args["log_level"])
-        for name, parameters, remap in table
+        table.append(("camera_node", namespace, {"source": source}, remaps))
+    return table
+
+
+def _fusion(args: Mapping[str, str]) -> list[Row]:
+    namespace = args["namespace"].strip("/")
+    cameras = tuple(name.strip() for name in args["cameras"].split(","))
+    if not all(cameras):
+        raise ValueError(f"argument cameras must be names with commas between them, got {args['cameras']!r}")
+    if len(set(cameras)) != len(cameras):
+        raise ValueError(f"argument cameras must be different names, got {args['cameras']!r}")
+    table: list[Row] = [
+        ("detector_node", f"{namespace}/{name}".lstrip("/"), _given(args, "device"), _image_topics(args))
+        for name in cameras
     ]
+    depth: Remaps = ()
+    if topic := args["depth_topic"]:
+        depth = tuple((f"{name}/depth/image", topic if topic[0] == "/" else f"{name}/{topic}") for name in cameras)
+    where = _given(args, "target_frame", "extrinsics_file")
+    if file := args["extrinsics_file"]:
+        where["extrinsics_file"] = str(Path(file).resolve())
+    table.append(("fusion_node", namespace, _inference(args) | where | {"cameras": cameras}, depth))
+    table.append(("marker_node", namespace, {}, ()))
+    return table
+
+
+def _given(args: Mapping[str, str], *names: str) -> dict[str, Value]:
+    return {name: args[name] for name in names if args[name]}
+
+
+def _image_topics(args: Mapping[str, str]) -> Remaps:
+    return (("image_raw", args["image_topic"]), ("camera_info", args["camera_info_topic"]))
+
+
+def _inference(args: Mapping[str, str]) -> dict[str, Value]:
+    """Return the parameters of the node that infers."""
+    result = _given(args, "device")
+    if args["num_hypotheses"]:
+        result["num_hypotheses"] = int(args["num_hypotheses"])
+    if args["depth_topic"]:
+        result["use_depth"] = True
+    return result
 
 
 def environment(share: Path, current: Mapping[str, str]) -> dict[str, str]:

@@ -66,6 +66,12 @@ class Health:
         self._count("failed")
         self._complain("failed: " + reason)
 
+    def degraded(self, reason: str, detail: str = "") -> None:
+        """An input leads to an output, but with less than it should have had; counted by the reason alone."""
+        self._count("degraded")
+        self._count(f"degraded: {reason}")
+        self._complain(f"degraded: {reason}", detail)
+
     def count(self, name: str, number: int = 1) -> None:
         """Count anything else worth reporting."""
         with self._lock:
@@ -75,15 +81,16 @@ class Health:
         with self._lock:
             self._counts[name] += 1
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, reason: str, detail: str = "") -> None:
         now = time.monotonic()
+        text = f"{reason}: {detail}" if detail else reason
         with self._lock:
             self._last_complaint = text
-            quiet = now - self._logged_s.get(text, -math.inf) < LOG_AGAIN_S
+            quiet = now - self._logged_s.get(reason, -math.inf) < LOG_AGAIN_S
             if not quiet:
                 if len(self._logged_s) > 100:
                     self._logged_s.clear()
-                self._logged_s[text] = now
+                self._logged_s[reason] = now
         if not quiet:
             self._node.get_logger().error(text)
 
@@ -95,7 +102,7 @@ class Health:
             self._reported = counts
         if new["failed"]:
             level, message = DiagnosticStatus.ERROR, complaint
-        elif new["refused"]:
+        elif new["refused"] or new["degraded"]:
             level, message = DiagnosticStatus.WARN, complaint
         elif not new["received"]:
             level, message = DiagnosticStatus.WARN, "no input in the last second"

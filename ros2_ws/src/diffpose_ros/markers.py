@@ -13,7 +13,7 @@ from diffpose_core.observation import OBSERVED
 # Colours that colour-blind people tell apart: the person's left, right, centre; grey for what was not seen.
 COLOURS = {"left": (0.0, 0.45, 0.7), "right": (0.84, 0.37, 0.0), "center": (0.9, 0.9, 0.9)}
 INFERRED_COLOUR = (0.55, 0.55, 0.55)
-MEAN_WIDTH_M, HYPOTHESIS_WIDTH_M, LABEL_HEIGHT_M = 0.02, 0.005, 0.12
+MEAN_WIDTH_M, HYPOTHESIS_WIDTH_M, LABEL_HEIGHT_M, LABEL_DISTANCE_M = 0.02, 0.005, 0.12, 0.25
 LIGHTEST, DARKEST = 0.04, 0.35
 
 
@@ -60,10 +60,17 @@ class MarkerBuilder:
             result.markers += self._ellipsoids(posterior, means[p], covariances[p], seen, header, person)
             label = self._marker(header, "label", person, Marker.TEXT_VIEW_FACING, LABEL_HEIGHT_M)
             label.text = f"person {person}: {scores[p]:.2f}, {seen.sum()} of {len(seen)} joints seen"
-            label.pose.position = _point(means[p][posterior.skeleton.index("HeadTop")] - np.array([0, 0.25, 0]))
+            label.pose.position = _point(self._above_head(posterior, means[p]))
             label.color = _colour((1.0, 1.0, 1.0), 1.0)
             result.markers.append(label)
         return result
+
+    @staticmethod
+    def _above_head(posterior: PosePosterior, mean: np.ndarray) -> np.ndarray:
+        """Return a point beyond the head, whichever axis of the frame is up."""
+        head = mean[posterior.skeleton.index("HeadTop")]
+        up = head - mean[0]
+        return head + LABEL_DISTANCE_M * up / max(float(np.linalg.norm(up)), 1e-6)
 
     def _marker(self, header: Header, namespace: str, number: int, kind: int, size_m: float) -> Marker:
         marker = Marker(header=header, ns=namespace, id=number, type=kind, action=Marker.ADD)

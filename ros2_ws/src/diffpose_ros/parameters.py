@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -18,6 +19,11 @@ PRECISIONS = ("float32", "bfloat16")
 
 def _parameter(default: object, doc: str, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"doc": doc, "low": low, "high": high})
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"parameter {name} must be one of {choices}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -71,17 +77,13 @@ class DetectorParameters(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.image_reliability not in RELIABILITIES:
-            raise ValueError(
-                f"parameter image_reliability must be one of {RELIABILITIES}, got {self.image_reliability!r}"
-            )
+        _one_of("image_reliability", self.image_reliability, RELIABILITIES)
 
 
 @dataclass(frozen=True)
-class DiffusionParameters(Parameters):
-    """Parameters of the diffusion node."""
+class EstimatorParameters(Parameters):
+    """Parameters of the nodes that infer 3D poses."""
 
-    node: ClassVar[str] = "diffusion_node"
     prior: str = _parameter("", "Checkpoint (.safetensors) of the pose prior; empty: the packaged one.")
     device: str = _parameter(
         "auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which."
@@ -99,13 +101,66 @@ class DiffusionParameters(Parameters):
     seed: int = _parameter(
         0, "Every frame is sampled with this seed: the same heatmaps give the same skeletons.", 0, 2**31
     )
+    use_depth: bool = _parameter(False, "Use depth images that are aligned to the colour images (docs/fusion.md).")
+    depth_reliability: str = _parameter(
+        "best_effort", "QoS of the depth subscriptions: best_effort (takes any publisher) or reliable."
+    )
+    sync_slop_s: float = _parameter(
+        0.015, "Stamps that differ by more are not of one instant, seconds; under half of the time between images.",
+        0.0, 10.0,
+    )  # fmt: skip
+    sync_wait_s: float = _parameter(
+        0.2, "How long heatmaps wait for what belongs to them; then it goes on without, and is counted, seconds.",
+        0.0, 10.0,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.guidance not in GUIDANCES:
-            raise ValueError(f"parameter guidance must be one of {GUIDANCES}, got {self.guidance!r}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"parameter precision must be one of {PRECISIONS}, got {self.precision!r}")
+        _one_of("guidance", self.guidance, GUIDANCES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("depth_reliability", self.depth_reliability, RELIABILITIES)
+
+
+@dataclass(frozen=True)
+class DiffusionParameters(EstimatorParameters):
+    """Parameters of the diffusion node."""
+
+    node: ClassVar[str] = "diffusion_node"
+
+
+@dataclass(frozen=True)
+class FusionParameters(EstimatorParameters):
+    """Parameters of the fusion node."""
+
+    node: ClassVar[str] = "fusion_node"
+    cameras: tuple[str, ...] = _parameter(("left", "right"), "Names of the cameras, which are their namespaces.")
+    depth_cameras: str = _parameter(
+        "", "With use_depth: the cameras that have depth images, commas between their names; empty: all."
+    )
+    target_frame: str = _parameter("map", "Frame of the results.")
+    extrinsics_file: str = _parameter(
+        "", "YAML with every camera's position in target_frame (docs/fusion.md); empty: from TF."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.target_frame:
+            raise ValueError("parameter target_frame must name a frame, got ''")
+        if not self.cameras or len(set(self.cameras)) != len(self.cameras):
+            raise ValueError(f"parameter cameras must hold different names, at least one, got {list(self.cameras)}")
+        for name in self.cameras:
+            if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name, re.ASCII):
+                raise ValueError(f"parameter cameras must hold ROS names without a leading slash, got {name!r}")
+        for name in self.with_depth:
+            if name not in self.cameras:
+                raise ValueError(f"parameter depth_cameras must hold names of cameras, got {name!r}")
+
+    @property
+    def with_depth(self) -> tuple[str, ...]:
+        """Cameras of which depth images are used."""
+        if not self.use_depth:
+            return ()
+        return tuple(name.strip() for name in self.depth_cameras.split(",")) if self.depth_cameras else self.cameras
 
 
 @dataclass(frozen=True)
@@ -118,7 +173,9 @@ class MarkerParameters(Parameters):
     lifetime_s: float = _parameter(2.0, "Markers vanish when nothing new arrives for so long, seconds.", 0.0, 3600.0)
 
 
-ALL: tuple[type[Parameters], ...] = (CameraParameters, DetectorParameters, DiffusionParameters, MarkerParameters)
+ALL: tuple[type[Parameters], ...] = (
+    CameraParameters, DetectorParameters, DiffusionParameters, FusionParameters, MarkerParameters,
+)  # fmt: skip
 P = TypeVar("P", bound=Parameters)
 
 
@@ -135,7 +192,8 @@ def declare(node: Any, kind: type[P]) -> P:
     for item in fields(kind):
         descriptor = ParameterDescriptor(description=item.metadata["doc"], read_only=True)
         try:
-            values[item.name] = node.declare_parameter(item.name, item.default, descriptor).value
+            value = node.declare_parameter(item.name, item.default, descriptor).value
+            values[item.name] = tuple(value) if isinstance(item.default, tuple) else value
         except InvalidParameterTypeException as error:
             raise ValueError(f"parameter {item.name} has the wrong type: {error}") from error
     return kind(**values)
@@ -145,6 +203,8 @@ def _default(item: Field[Any]) -> str:
     assert item.default is not MISSING
     if isinstance(item.default, bool):
         return str(item.default).lower()
+    if isinstance(item.default, tuple):
+        return "[" + ", ".join(f'"{name}"' for name in item.default) + "]"
     return f'"{item.default}"' if isinstance(item.default, str) else str(item.default)
 
 

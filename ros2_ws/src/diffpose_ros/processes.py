@@ -33,9 +33,10 @@ class Processes:
     def start(self, entry: NodeEntry) -> None:
         """Start one node with this Python."""
         command = [sys.executable, str(self.prefix / "lib" / PACKAGE / entry.executable), *entry.ros_arguments()]
-        output = None if self.log_folder is None else (self.log_folder / f"{entry.executable}.log").open("wb")
+        log = f"{entry.name.replace('/', '.')}.log"
+        output = None if self.log_folder is None else (self.log_folder / log).open("wb")
         # A session of its own: Ctrl-C reaches this process alone, which then ends the nodes in order.
-        self.running[entry.executable] = subprocess.Popen(
+        self.running[entry.name] = subprocess.Popen(
             command, env={**os.environ, **environment(self.share, os.environ)}, stdout=output,
             stderr=subprocess.STDOUT if output else None, start_new_session=True,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -98,6 +98,10 @@ class WorkerNode(Node, Generic[P]):  # type: ignore[misc]  # rclpy has no types
         """Age of a stamp on the node's clock, seconds."""
         return (self.get_clock().now() - Time.from_msg(stamp)).nanoseconds * 1e-9
 
+    def now_ns(self) -> int:
+        """Time on the node's clock, nanoseconds."""
+        return int(self.get_clock().now().nanoseconds)
+
     def _guarded(self, item: Any) -> None:
         try:
             stamp = self.process(item)
@@ -113,6 +117,11 @@ class WorkerNode(Node, Generic[P]):  # type: ignore[misc]  # rclpy has no types
         """Stop the worker before what it publishes on goes away."""
         self._worker.close()
         super().destroy_node()
+
+
+def nanoseconds(stamp: TimeMessage) -> int:
+    """Return a stamp as one number."""
+    return int(stamp.sec * 10**9 + stamp.nanosec)
 
 
 def choose_device(node: Node, device: str) -> str:
@@ -135,8 +144,13 @@ def set_threads(num_threads: int) -> int:
     return torch.get_num_threads()
 
 
-def run(create: Callable[[], Node]) -> int:
-    """Run a node until it is told to stop; return the exit status; leaves the process with 1 if it cannot start."""
+def run(create: Callable[[], Node], threads: int = 1) -> int:
+    """Run a node until it is told to stop; return the exit status; leaves the process with 1 if it cannot start.
+
+    Args:
+        create: makes the node.
+        threads: that run callbacks; those of one callback group still come one after the other.
+    """
     # rclpy's own handlers close the context at once, under the worker's hands.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
@@ -149,7 +163,7 @@ def run(create: Callable[[], Node]) -> int:
         sys.stdout.flush()
         # The half-made node's threads still run; tearing the interpreter down under them can crash it.
         os._exit(1)
-    executor = SingleThreadedExecutor()
+    executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
     executor.add_node(node)
     while not stop.is_set():
         executor.spin_once(timeout_sec=STOP_POLL_S)

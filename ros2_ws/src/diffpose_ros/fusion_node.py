@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Heatmaps, and depth images if wanted, of several cameras in; one set of weighted 3D skeletons out."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from diffpose.msg import Heatmaps as HeatmapsMessage
+from diffpose_core import fusion
+from diffpose_ros import synchroniser
+from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
+from diffpose_ros.extrinsics import Extrinsics, FileExtrinsics, TfExtrinsics, relative
+from diffpose_ros.inference import THREADS, InferenceNode
+from diffpose_ros.parameters import FusionParameters
+from diffpose_ros.runtime import RESULTS, nanoseconds, run
+from diffpose_ros.synchroniser import Synchroniser
+
+Group = dict[str, synchroniser.View]
+
+
+class FusionNode(InferenceNode[FusionParameters]):
+    """Subscribes, in the namespace of every camera, ``human_pose2d/heatmaps`` and, with ``use_depth``, ``depth/image``.
+
+    Its inputs are instants: what all cameras saw at one time. Results: see the base class.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(FusionParameters)
+        p = self.parameters
+        self.extrinsics: Extrinsics = (
+            FileExtrinsics(p.extrinsics_file, p.target_frame, p.cameras)
+            if p.extrinsics_file
+            else TfExtrinsics(self, p.target_frame)
+        )
+        self.health.facts |= {
+            "cameras": ", ".join(p.cameras), "target_frame": p.target_frame, "extrinsics": p.extrinsics_file or "TF",
+        }  # fmt: skip
+        self.instants = Synchroniser(p.cameras, p.with_depth, p.sync_slop_s, p.sync_wait_s, self.on_late)
+        for name in p.cameras:
+            self.create_subscription(
+                HeatmapsMessage, f"{name}/human_pose2d/heatmaps", partial(self.on_heatmaps, name), RESULTS
+            )
+            if name in p.with_depth:
+                self.subscribe_depth(f"{name}/depth/image", partial(self.on_depth, name))
+        self.create_timer(max(p.sync_wait_s / 4, 0.01), self.on_timer)
+        self.get_logger().info(f"ready: {self.health.facts}")
+
+    def on_heatmaps(self, name: str, message: HeatmapsMessage) -> None:
+        """Bring together what the cameras saw at this instant."""
+        self.health.count(f"heatmaps of {name}")
+        self.hand_over(self.instants.heatmaps(name, nanoseconds(message.header.stamp), message, self.now_ns()))
+
+    def on_depth(self, name: str, message: Image) -> None:
+        """Match it to heatmaps that wait, or keep it."""
+        self.hand_over(self.instants.depth(name, nanoseconds(message.header.stamp), message, self.now_ns()))
+
+    def on_timer(self) -> None:
+        """Let go of instants of which something did not come."""
+        self.hand_over(self.instants.ready(self.now_ns()))
+
+    def on_late(self, name: str) -> None:
+        """Count heatmaps that no instant took."""
+        self.health.degraded(f"late heatmaps of camera {name}", "their instant was over: is sync_wait_s too short?")
+
+    def hand_over(self, groups: list[Group]) -> None:
+        """Pass instants to the worker."""
+        for group in groups:
+            self.health.received()
+            self.offer(group)
+
+    def process(self, item: Group) -> Time:
+        """Fuse and publish."""
+        p = self.parameters
+        views, sources = self._views(item)
+        # The prior knows people as cameras see them: upright along the y axis of an optical frame, not of the target's.
+        target_from_reference = views[0].reference_from_camera
+        views = [
+            fusion.View(v.heatmaps, v.camera, relative(target_from_reference, v.reference_from_camera), v.depth_m)
+            for v in views
+        ]
+        fused = self.estimate(lambda generator: fusion.fuse(self.estimator, views, p.num_hypotheses, generator), p.seed)
+        scores = [
+            max(source.persons[i].score for source, i in zip(sources, members, strict=True) if i is not None)
+            for members in fused.members
+        ]
+        for members in fused.members:
+            self.health.count(f"persons_seen_by_{sum(i is not None for i in members)}")
+        stamp = min((source.header.stamp for source in sources), key=nanoseconds)
+        header = Header(stamp=stamp, frame_id=p.target_frame)
+        self.publish(fused.posterior.transformed(target_from_reference), header, range(len(scores)), scores)
+        return stamp
+
+    def _views(self, group: Group) -> tuple[list[fusion.View], list[HeatmapsMessage]]:
+        """Return the views that can be used, in target_frame, and their messages; count and name the others."""
+        views, sources, lacking = [], [], {}
+        for name in self.parameters.cameras:
+            try:
+                if name not in group:
+                    raise ValueError("no heatmaps within sync_slop_s of the others'")
+                message = group[name].heatmaps
+                views.append(self._view(name, message, group[name].depth))
+                sources.append(message)
+            except ValueError as error:
+                lacking[name] = str(error)
+        if not views:
+            raise ValueError("; ".join(f"camera {name}: {reason}" for name, reason in lacking.items()))
+        for name, reason in lacking.items():
+            self.health.degraded(f"without camera {name}", reason)
+        return views, sources
+
+    def _view(self, name: str, message: HeatmapsMessage, depth: Image | None) -> fusion.View:
+        heatmaps, camera = heatmaps_from_message(message)
+        target_from_camera = self.extrinsics(name, message.header)
+        depth_m = None if depth is None else aligned_depth(depth, message)
+        if depth is None and name in self.parameters.with_depth:
+            self.health.degraded(f"without depth of camera {name}", "no image within sync_slop_s of its heatmaps")
+        return fusion.View(heatmaps, camera, target_from_camera, depth_m)
+
+
+if __name__ == "__main__":
+    sys.exit(run(FusionNode, THREADS))

@@ -1,0 +1,109 @@
+"""What the nodes that infer 3D poses share: the estimator, the topics of the results, completion on request."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from diffpose.msg import Hypotheses, SkeletonDefinition
+from diffpose.srv import Complete
+from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
+from diffpose_core.sampler import FUSED
+from diffpose_ros.completion import completion_from_request
+from diffpose_ros.conversions import hypotheses_message, skeleton_message
+from diffpose_ros.parameters import RELIABILITIES, EstimatorParameters, FusionParameters
+from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, set_threads
+
+P = TypeVar("P", bound=EstimatorParameters)
+THREADS = 2
+"""Of the executor: one for the topics, one that a request for completion may hold."""
+
+
+class InferenceNode(WorkerNode[P]):
+    """Publishes ``human_pose3d/hypotheses`` and ``human_pose3d/skeleton``; serves ``human_pose3d/complete``.
+
+    Run it with :data:`THREADS` threads. Images and requests share one estimator: they wait for each other.
+    """
+
+    def __init__(self, kind: type[P]) -> None:
+        super().__init__(kind)
+        p = self.parameters
+        device = choose_device(self, p.device)
+        threads = set_threads(p.num_threads)
+        prior = PosePrior.from_pretrained(p.prior or None)
+        base = FUSED if p.use_depth or isinstance(p, FusionParameters) else SamplerConfig()
+        sampler = replace(base, guidance=p.guidance, steps=p.steps, repeats=p.repeats, precision=p.precision)
+        self.estimator = PoseEstimator(prior, device, sampler)
+        self._estimating = threading.Lock()
+        self.health.facts |= {
+            "device": device, "threads": str(threads), "prior": p.prior or "packaged", "prior_sha256": prior.sha256,
+            "guidance": p.guidance, "steps": str(p.steps), "repeats": str(p.repeats),
+            "num_hypotheses": str(p.num_hypotheses), "precision": p.precision, "use_depth": str(p.use_depth).lower(),
+        }  # fmt: skip
+        self._warm_up()
+        self.publisher = self.create_publisher(Hypotheses, "human_pose3d/hypotheses", RESULTS)
+        self.skeleton_publisher = self.create_publisher(SkeletonDefinition, "human_pose3d/skeleton", LATCHED)
+        self.skeleton_publisher.publish(skeleton_message(H36M17))
+        # A group of its own: a long completion must not keep heatmaps from being received.
+        self.create_service(
+            Complete, "human_pose3d/complete", self.on_complete, callback_group=MutuallyExclusiveCallbackGroup()
+        )
+
+    def _warm_up(self) -> None:
+        """Run once before the first frame: the first inference of a process takes seconds."""
+        pixels = 100 + 200 * torch.rand(1, len(COCO17), 2, generator=torch.Generator().manual_seed(0))
+        still = Heatmaps.from_keypoints(
+            pixels, 25 * torch.eye(2).expand(1, len(COCO17), 2, 2), torch.ones(1, len(COCO17))
+        )
+        self.estimator(still, Camera.from_field_of_view(640, 480), self.parameters.num_hypotheses)
+
+    def subscribe_depth(self, topic: str, callback: Callable[[Image], None]) -> None:
+        """Subscribe a depth image with the reliability of the parameters."""
+        reliable = self.parameters.depth_reliability == RELIABILITIES[1]
+        kind = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        self.create_subscription(Image, topic, callback, QoSProfile(depth=5, reliability=kind))
+
+    def estimate(self, infer: Callable[[torch.Generator], Any], seed: int) -> Any:
+        """Call what uses the estimator, one at a time, with a generator of this seed."""
+        with self._estimating:
+            return infer(torch.Generator(self.estimator.device).manual_seed(seed))
+
+    def publish(self, posterior: PosePosterior, header: Header, ids: Sequence[int], scores: Sequence[float]) -> None:
+        """Publish and count the persons of one instant."""
+        result, missing = hypotheses_message(posterior, header, ids, scores)
+        self.publisher.publish(result)
+        self.health.count("persons", len(result.persons))
+        self.health.count("persons_missing", missing)
+
+    def on_complete(self, request: Complete.Request, response: Complete.Response) -> Complete.Response:
+        """Complete the poses of a request, or say what is wrong with it."""
+        try:
+            response.hypotheses = self._complete(request)
+        except Exception as error:  # whatever a request does, the node and the one who asks must hear of it
+            bad = isinstance(error, ValueError)
+            response.message = str(error) if bad else f"{type(error).__name__}: {error}"
+            self.health.count("completions_refused" if bad else "completions_failed")
+            self.get_logger().error(f"completion: {response.message}", throttle_duration_sec=10.0)
+        else:
+            response.success = True
+            self.health.count("completions")
+        return response
+
+    def _complete(self, request: Complete.Request) -> Hypotheses:
+        wanted = completion_from_request(request, self.parameters.num_hypotheses)
+        posterior = self.estimate(
+            lambda generator: self.estimator.complete(
+                wanted.joints, wanted.known, wanted.std, wanted.num_hypotheses, generator, wanted.root_relative
+            ),
+            request.seed,
+        )
+        persons = len(wanted.joints)
+        return hypotheses_message(posterior, request.header, range(persons), [1.0] * persons)[0]
