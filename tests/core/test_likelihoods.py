@@ -133,6 +133,10 @@ def test_the_jacobian_is_the_derivative_of_the_residual(kind, people):
         return
     change = (ahead.residual - back.residual) / (2 * step)
     expected = -(seen.jacobian @ direction.flatten(-2)[..., None] + seen.root_jacobian @ aside[..., None])[..., 0]
+    # A reading at the edge of an outlier may be drawn as one on one side of the step only.
+    alike = (ahead.jacobian != 0).any(-1) == (back.jacobian != 0).any(-1)
+    assert (~alike).sum() <= 2
+    change, expected = change[alike], expected[alike]
     torch.testing.assert_close(change, expected, atol=0.02 * float(expected.abs().max()), rtol=0.02)
 
 
