@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import diffpose_core.likelihood as likelihood
+from diffpose_core import H36M17
 from diffpose_core.likelihood import Likelihood
 from diffpose_core.metrics import root_relative
 
@@ -46,6 +47,29 @@ def test_evidence_tells_a_right_place_of_a_camera_from_a_wrong_one(page):
     agreement = page["estimator"].agreement
     assert float(agreement([page["one"], page["two"]])) > 10
     assert float(agreement([page["one"], page["swapped"]])) < 0
+
+
+def test_the_page_names_the_evidence_of_forty_people(page):
+    """Medians at three sharpnesses; the agreement of two views of one person, and of two people."""
+    people = page["prior"].sample(40, torch.Generator().manual_seed(77)) + torch.tensor([0.0, 0.0, 3.0])
+    camera, estimator, aside = page["camera"], page["estimator"], page["camera_from_reference"]
+
+    def seen(joints: torch.Tensor, sigma_px: float, pose: torch.Tensor | None = None) -> Likelihood:
+        points = joints if pose is None else joints @ pose[:, :3].T + pose[:, 3]
+        noise = torch.randn(40, 17, 2, generator=torch.Generator().manual_seed(5))
+        return likelihood.HeatmapLikelihood.from_keypoints(
+            camera.project(points) + sigma_px * noise, sigma_px**2 * torch.eye(2).expand(40, 17, 2, 2),
+            torch.ones(40, 17), camera, H36M17, pose,
+        )  # fmt: skip
+
+    medians = [float(estimator.log_evidence([seen(people, sigma)]).median()) for sigma in (12.0, 6.0, 3.0)]
+    assert medians == pytest.approx([-49, -62, -80], abs=1)
+    one = seen(people, 6.0)
+    same = estimator.agreement([one, seen(people, 6.0, aside)])
+    other = estimator.agreement([one, seen(people.roll(1, 0), 6.0, aside)])
+    assert [float(v) for v in (same.min(), same.max(), other.min(), other.max())] == pytest.approx(
+        [21, 42, -77, 3], abs=1
+    )
 
 
 def test_the_example_of_ones_own_is_a_likelihood(page):
