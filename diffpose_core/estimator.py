@@ -56,7 +56,7 @@ class PoseEstimator:
         self, joints: Tensor, known: Tensor, std: float | Tensor = 0.01,
         num_hypotheses: int = 50, generator: torch.Generator | None = None, root_relative: bool = False,
     ) -> PosePosterior:  # fmt: skip
-        """Complete partly known poses, without retraining.
+        """Complete partly known poses, without retraining; ``sampler.COMPLETING`` are the settings for it.
 
         People may be anywhere, behind the origin too: they are moved to where the root's prior is at home and back.
 

@@ -41,7 +41,7 @@ from diffpose_core.likelihood import (
     PreviousPosterior,
 )
 from diffpose_core.metrics import bone_lengths
-from diffpose_core.sampler import FUSED
+from diffpose_core.sampler import COMPLETING, FUSED
 
 WITHOUT, WITH, TRUTH, OBSERVATION = "#9a9a9a", "#0072b2", "#000000", "#d55e00"
 HYPOTHESES = 50
@@ -199,7 +199,7 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
         ),
         "known_joints": Picture(
             "Known joints: both legs; the rest is completed", [], [KnownJoints(person, legs, 0.01)],
-            dots(joints[LEGS]),
+            dots(joints[LEGS]), sampler=COMPLETING,
         ),
         "known_height": Picture(
             "Known height of the body, beside one camera: how far away", [one],

@@ -15,6 +15,9 @@ from diffpose_core.observation import INFERRED, MISSING, OBSERVED
 POSE_SD_M = 0.1
 """How far the mean offset of known joints is off while the pose is not known yet."""
 
+FIT_SD_M = 0.01
+"""How well a body of the prior fits a real one at best; joints known better than that would bend it to fit."""
+
 
 class KnownJoints:
     """Some joints' positions in the reference frame's axes (metres), with independent Gaussian errors.
@@ -22,7 +25,7 @@ class KnownJoints:
     Args:
         joints: [P, 17, 3] metres; entries that are not known are ignored.
         known: [P, 17].
-        std: standard deviation in metres, one number or [P, 17].
+        std: standard deviation in metres, one number or [P, 17]; ``FIT_SD_M`` comes on top.
         root_relative: whether ``joints`` are relative to the pelvis, wherever that is, rather than absolute.
 
     Raises:
@@ -46,6 +49,7 @@ class KnownJoints:
         self.joints = torch.where(known[..., None], joints, 0.0)
         self.known = known
         self.std = sd
+        self._variance_m2 = self.std**2 + FIT_SD_M**2
         self.root_relative = root_relative
 
     @property
@@ -74,7 +78,7 @@ class KnownJoints:
     ) -> Linearised:  # fmt: skip
         """Exact: the observation is linear."""
         persons, samples = joints.shape[:2]
-        precision = (self.known / self.std)[:, None, :, None]
+        precision = (self.known / self._variance_m2.sqrt())[:, None, :, None]
         where = joints if self.root_relative else joints + root[:, :, None]
         residual = precision * (self.joints[:, None] - where)
         rows = torch.diag_embed(precision.expand(persons, 1, 17, 3).flatten(-2))
@@ -90,7 +94,7 @@ class KnownJoints:
         """Sum of Gaussian log densities over the known joints."""
         if self.root_relative:
             joints = joints - joints[:, :, :1]
-        variance = (self.std**2)[:, None, :, None] + covariance.diagonal().reshape(17, 3)
+        variance = self._variance_m2[:, None, :, None] + covariance.diagonal().reshape(17, 3)
         logs = -0.5 * ((self.joints[:, None] - joints) ** 2 / variance + torch.log(2 * math.pi * variance))
         return torch.where(self.known[:, None, :, None], logs, 0.0).sum((-1, -2))
 

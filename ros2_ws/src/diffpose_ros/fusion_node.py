@@ -77,8 +77,10 @@ class FusionNode(InferenceNode[FusionParameters]):
         """Fuse and publish."""
         p = self.parameters
         views, sources = self._views(item)
-        # The prior knows people as cameras see them: upright along the y axis of an optical frame, not of the target's.
+        # The prior knows people as level cameras see them: upright along the y axis of an optical frame.
         target_from_reference = views[0].reference_from_camera
+        if p.target_z_up:
+            target_from_reference = fusion.level_frame(target_from_reference)
         views = [
             fusion.View(v.heatmaps, v.camera, relative(target_from_reference, v.reference_from_camera), v.depth_m)
             for v in views

@@ -138,6 +138,9 @@ class FusionParameters(EstimatorParameters):
         "", "With use_depth: the cameras that have depth images, commas between their names; empty: all."
     )
     target_frame: str = _parameter("map", "Frame of the results.")
+    target_z_up: bool = _parameter(
+        True, "Its z axis points up (REP 103); false, e.g. for an optical frame: cameras are taken to be about level."
+    )
     extrinsics_file: str = _parameter(
         "", "YAML with every camera's position in target_frame (docs/fusion.md); empty: from TF."
     )
