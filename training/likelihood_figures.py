@@ -56,7 +56,7 @@ COLOURS = 48
 J = H36M17.index
 ARMS = [J(side + joint) for side in "LR" for joint in ("Elbow", "Wrist")]
 WRISTS = [J("LWrist"), J("RWrist")]
-LEGS = [J(side + joint) for side in "LR" for joint in ("Hip", "Knee", "Ankle")]
+ENDS = [J(joint) for joint in ("Pelvis", "LWrist", "RWrist", "LAnkle", "RAnkle")]
 
 Axis = tuple[int, float, str]
 """Coordinate, sign, label."""
@@ -171,11 +171,10 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
     """Return all pictures by name."""
     one, joints = heatmaps(person), person[0]
     estimator = PoseEstimator(prior)
-    legs = torch.zeros(1, 17, dtype=torch.bool)
-    legs[0, LEGS] = True
+    known = torch.zeros(1, 17, dtype=torch.bool)
+    known[0, ENDS] = True
     measured = torch.full((1, 17), torch.nan)
-    depths = (J("Pelvis"), J("LWrist"), J("RWrist"), J("LAnkle"), J("RAnkle"))
-    measured[0, depths] = joints[depths, 2]
+    measured[0, ENDS] = joints[ENDS, 2]
     coarse = replace(CAMERA, fx=CAMERA.fx / 4, fy=CAMERA.fy / 4, cx=79.5, cy=59.5, width=160, height=120)
     image = render_depth(person, coarse, 5.0)
     height_m = float(bone_lengths(person)[0] @ KnownLengths.of_height(torch.ones(1)).weights[0]) + ANKLE_M
@@ -198,8 +197,8 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
             together(rays(joints), rays(joints, turned(90.0))), (TOP_AND_CAMERAS, SIDE), sampler=FUSED,
         ),
         "known_joints": Picture(
-            "Known joints: both legs; the rest is completed", [], [KnownJoints(person, legs, 0.01)],
-            dots(joints[LEGS]), sampler=COMPLETING,
+            "Known joints: pelvis, wrists, ankles; the rest is completed", [], [KnownJoints(person, known, 0.01)],
+            dots(joints[ENDS]), sampler=COMPLETING,
         ),
         "known_height": Picture(
             "Known height of the body, beside one camera: how far away", [one],
@@ -209,7 +208,7 @@ def pictures(prior: PosePrior, person: Float[Tensor, "1 17 3"]) -> dict[str, Pic
         ),
         "joint_depth": Picture(
             "Measured depth of five joints, beside one camera", [one], [JointDepth(measured, 0.03)],
-            together(dots(joints[list(depths)]), only(SIDE, depth_lines(joints[list(depths), 2]))), sampler=FUSED,
+            together(dots(joints[ENDS]), only(SIDE, depth_lines(joints[ENDS, 2]))), sampler=FUSED,
         ),
         "depth_image": Picture(
             "An aligned depth image, beside one camera", [one], [DepthImage(image, coarse, 1)],
