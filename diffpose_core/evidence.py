@@ -47,7 +47,7 @@ class Evidence:
         """Log p(y) of every person in nats, relative to a pose that explains y exactly.
 
         Relative means: the heights of the observations' own densities are left out (:class:`Linearised`), so that
-        the result depends neither on their units nor on how sharp they are.
+        the result does not depend on their units. It falls as they grow sharper, for they leave fewer poses.
         """
         generator = torch.Generator(self._prior.device).manual_seed(SEED)
         posterior = Posterior(self._prior, likelihoods, SamplerConfig(), generator)

@@ -308,8 +308,8 @@ GUIDANCES: dict[str, Guidance] = {"kalman": kalman_guidance, "gradient": gradien
 
 FUSED = SamplerConfig(sigma_min=0.04, settle_sigma=0.0)
 """For observations that leave little open (a second camera, depth): spread is drawn down to the last noise level."""
-COMPLETING = SamplerConfig(sigma_min=0.05, settle_sigma=0.055, repeats=2)
-"""For known joints: what is missing may be in many ways, and a second visit of every level finds more of them."""
+COMPLETING = SamplerConfig(sigma_min=0.05, settle_sigma=0.055, repeats=4)
+"""For known joints: what is missing may be in many ways, and further visits of every level find more of them."""
 
 
 def _step(x: Tensor, guided: Guided, sigma: float, lower: float, generator: torch.Generator) -> Tensor:

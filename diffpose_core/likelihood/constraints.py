@@ -54,13 +54,15 @@ class LinearConstraint:
         """``joint`` lies at least ``margin_m`` above ``other``, by names of H36M17; ``up`` is a unit vector.
 
         Raises:
-            ValueError: a joint that does not exist, or the two are one.
+            ValueError: a joint that does not exist, the two are one, or ``up`` is no unit vector.
         """
         a, b = H36M17.index(joint), H36M17.index(other)
         if a == b:
             raise ValueError(f"joint and other must differ, got {joint!r} twice")
         weights = torch.zeros(1, len(H36M17), 3)
-        weights[0, a], weights[0, b] = torch.tensor(up), -torch.tensor(up)
+        upwards = checked("up", torch.tensor(up), (3,))
+        _check_unit("up", upwards)
+        weights[0, a], weights[0, b] = upwards, -upwards
         return cls(weights, torch.tensor([margin_m]), std_m, persons)
 
     @property
@@ -108,6 +110,12 @@ class LinearConstraint:
         return root
 
 
+def _check_unit(name: str, vector: Float[Tensor, "3"]) -> None:
+    length = float(vector.norm())
+    if abs(length - 1) > 1e-3:
+        raise ValueError(f"{name} must be a unit vector, got one of length {length:g}")
+
+
 def _bounds(excess: Tensor, variance: Tensor, std: float, rows: Tensor, root_rows: Tensor) -> Linearised:
     """Linearise bounds on linear functions: rows [K, 51] of the joints, [K, 3] of the root.
 
@@ -137,9 +145,7 @@ class GroundPlane:
 
     def __init__(self, plane: Tensor, persons: int, std_m: float = 0.03, standing: float = 0.9) -> None:
         self.plane = checked("plane", plane, (4,))
-        length = float(self.plane[:3].norm())
-        if abs(length - 1) > 1e-3:
-            raise ValueError(f"plane must begin with a unit vector, got one of length {length}")
+        _check_unit("the normal of plane", self.plane[:3])
         if persons < 0:
             raise ValueError(f"persons must not be negative, got {persons}")
         if not 0 < standing < 1:

@@ -18,6 +18,8 @@ from diffpose_core.skeleton import H36M17
 
 MIN_DEPTH_M, MAX_DEPTH_M = 0.1, 65.535
 """Readings beyond these are holes: 65.535 m is the last value of 16 bits of millimetres."""
+MAX_JOINT_DEPTH_M = 200.0
+"""No sensor sees people's joints further off: other units than metres are refused."""
 SPAN_M = 8.0
 """Depths over which an outlier's reading is uniform: a room."""
 GUESS_SD_M = 0.15
@@ -143,8 +145,9 @@ class JointDepth(_Depth):
     ) -> None:
         depth = checked("depth_m", depth_m, (None, len(H36M17)), allow_nan=True)
         self.known = ~torch.isnan(depth)
-        if (depth[self.known] <= 0).any():
-            raise ValueError(f"depth_m must be positive, got {float(depth[self.known].min())}")
+        wrong = depth[(depth <= 0) | (depth > MAX_JOINT_DEPTH_M)]
+        if len(wrong):
+            raise ValueError(f"depth_m must be metres above 0, at most {MAX_JOINT_DEPTH_M:g}, got {float(wrong[0]):g}")
         self.std_m = checked_std("std_m", std_m, tuple(depth.shape))
         self.depth_m = torch.where(self.known, depth, 0.0)
         self.outlier = _probability("outlier", outlier)
@@ -208,6 +211,9 @@ class DepthImage(_Depth):
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive and finite, got {value}")
         hole = torch.isnan(depth) | (depth < MIN_DEPTH_M) | (depth > MAX_DEPTH_M)
+        beyond = depth[depth > MAX_DEPTH_M]
+        if hole.all() and len(beyond):  # millimetres would be one large hole
+            raise ValueError(f"depth_m must be metres, but its least reading is {float(beyond.min()):g}")
         self.depth_m = torch.where(hole, 0.0, depth)
         self.camera, self.noise, self.surface_std_m = camera, noise, surface_std_m
         self.outlier = _probability("outlier", outlier)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from diffpose_core.checks import checked_std
 from diffpose_core.likelihood.base import Linearised, RootGuess
 from diffpose_core.observation import INFERRED, MISSING, OBSERVED
 
@@ -28,7 +29,7 @@ class KnownJoints:
         root_relative: whether ``joints`` are relative to the pelvis, wherever that is, rather than absolute.
 
     Raises:
-        ValueError: a wrong shape, a known joint that is not finite, or a std that is not positive.
+        ValueError: naming the field: a wrong shape, a known joint that is not finite, a std that is not positive.
     """
 
     def __init__(
@@ -44,14 +45,10 @@ class KnownJoints:
             )
         if not torch.isfinite(joints[known]).all():
             raise ValueError("joints holds values that are not finite where known is true")
-        sd = torch.as_tensor(std, dtype=torch.float32, device=joints.device)
-        if not (sd > 0).all() or not torch.isfinite(sd).all():
-            raise ValueError(
-                f"std must be positive and finite (metres), got {std if isinstance(std, float) else sd.min().item()}"
-            )
+        sd = checked_std("std", std, tuple(known.shape)).to(joints.device)
         self.joints = torch.where(known[..., None], joints, 0.0)
         self.known = known
-        self.std = sd.expand(known.shape)
+        self.std = sd
         self._variance_m2 = self.std**2 + FIT_SD_M**2
         self.root_relative = root_relative
 

@@ -19,6 +19,9 @@ _HEIGHT = {"Spine": 1.0, "Thorax": 1.0, "Nose": 1.0, "HeadTop": 1.0} | {
     side + joint: 0.5 for side in "LR" for joint in ("Knee", "Ankle")
 }
 
+MAX_LENGTH_M = 20.0
+"""More than the bones of the tallest person together: other units than metres are refused."""
+
 
 class KnownLengths:
     """Weighted sums of the 16 bones' lengths are known, with Gaussian errors.
@@ -29,15 +32,14 @@ class KnownLengths:
         std_m: standard deviation, one number or [P, K].
 
     Raises:
-        ValueError: naming the field with a wrong shape, a length that is not positive, or a std that is not.
+        ValueError: naming the field: a wrong shape, a length beyond 0..``MAX_LENGTH_M``, a std that is not positive.
     """
 
     def __init__(self, weights: Tensor, lengths_m: Tensor, std_m: float | Tensor) -> None:
         self.weights = checked("weights", weights, (None, len(BONES)))
         lengths = checked("lengths_m", lengths_m, (None, len(self.weights)), allow_nan=True)
         self.known = ~torch.isnan(lengths)
-        if (lengths[self.known] <= 0).any():
-            raise ValueError(f"lengths_m must be positive, got {float(lengths[self.known].min())}")
+        _check_range("lengths_m", lengths, 0.0)
         self.std_m = checked_std("std_m", std_m, tuple(lengths.shape))
         self.lengths_m = torch.where(self.known, lengths, 0.0)
         joints = torch.eye(len(H36M17), device=lengths.device)
@@ -68,6 +70,7 @@ class KnownLengths:
         cls, weights: Tensor, name: str, length_m: Tensor, beyond_m: float, std_m: float | Tensor
     ) -> KnownLengths:
         length = checked(name, length_m, (None,), allow_nan=True)
+        _check_range(name, length, beyond_m)
         return cls(weights, length[:, None] - beyond_m, checked_std("std_m", std_m, tuple(length.shape))[:, None])
 
     @property
@@ -144,3 +147,9 @@ class KnownLengths:
     def bound_root(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
         """Return the root as it is."""
         return root
+
+
+def _check_range(name: str, lengths_m: Tensor, low_m: float) -> None:
+    wrong = lengths_m[(lengths_m <= low_m) | (lengths_m > MAX_LENGTH_M)]
+    if len(wrong):
+        raise ValueError(f"{name} must be metres above {low_m:g}, at most {MAX_LENGTH_M:g}, got {float(wrong[0]):g}")

@@ -133,6 +133,10 @@ def test_the_jacobian_is_the_derivative_of_the_residual(kind, people):
         return
     change = (ahead.residual - back.residual) / (2 * step)
     expected = -(seen.jacobian @ direction.flatten(-2)[..., None] + seen.root_jacobian @ aside[..., None])[..., 0]
+    # A reading at the edge of an outlier may be drawn as one on one side of the step only.
+    alike = (ahead.jacobian != 0).any(-1) == (back.jacobian != 0).any(-1)
+    assert (~alike).sum() <= 2
+    change, expected = change[alike], expected[alike]
     torch.testing.assert_close(change, expected, atol=0.02 * float(expected.abs().max()), rtol=0.02)
 
 
@@ -393,11 +397,23 @@ def bad(match: str, build: Callable[[], object]):
             seen_by(torch.ones(1, 17, 3)).heatmaps, CAMERA, torch.eye(3))),
         bad("camera_from_reference must hold a rotation", lambda: JointDepth(torch.ones(1, 17), 0.1, 2 * SIDE)),
         bad("lengths_m must have shape \\*x16", lambda: KnownLengths.of_bones(torch.ones(1, 17))),
-        bad("lengths_m must be positive, got -1", lambda: KnownLengths.of_bones(-torch.ones(1, 16))),
+        bad("lengths_m must be metres above 0, at most 20, got -1", lambda: KnownLengths.of_bones(-torch.ones(1, 16))),
         bad("height_m must have shape \\*", lambda: KnownLengths.of_height(torch.ones(1, 1))),
+        bad("height_m must be metres above 0.08, at most 20, got 178", lambda: KnownLengths.of_height(
+            torch.tensor([178.0]))),
+        bad("height_m must be metres above 0.08, at most 20, got 0.05", lambda: KnownLengths.of_height(
+            torch.tensor([torch.nan, 0.05]))),
+        bad("depth_m must be metres above 0, at most 200, got 2900", lambda: JointDepth(
+            torch.full((1, 17), 2900.0), 0.1)),
+        bad("depth_m must be metres, but its least reading is 2900", lambda: DepthImage(1000 * wall(2.9), CAMERA, 1)),
+        bad("up must be a unit vector, got one of length 3", lambda: LinearConstraint.above(
+            "LWrist", "HeadTop", up=(0.0, -3.0, 0.0))),
+        bad("std must be one number or have shape", lambda: KnownJoints(
+            torch.ones(2, 17, 3), ALL, torch.ones(3))),
+        bad("std must be positive and finite, got 0", lambda: KnownJoints(torch.ones(2, 17, 3), ALL, 0.0)),
         bad("std_m must be positive and finite, got 0", lambda: KnownLengths.of_height(torch.ones(1), 0.0)),
         bad("std_m must be one number or have shape", lambda: JointDepth(torch.ones(1, 17), torch.ones(3))),
-        bad("depth_m must be positive, got 0", lambda: JointDepth(torch.zeros(1, 17), 0.1)),
+        bad("depth_m must be metres above 0, at most 200, got 0", lambda: JointDepth(torch.zeros(1, 17), 0.1)),
         bad("depth_m holds a value that is not finite", lambda: JointDepth(torch.full((1, 17), torch.inf), 0.1)),
         bad("outlier must lie between 0 and 1, got 1", lambda: JointDepth(torch.ones(1, 17), 0.1, outlier=1.0)),
         bad("depth_m must have shape 480x640", lambda: DepthImage(torch.ones(4, 4), CAMERA, 1)),
@@ -406,7 +422,7 @@ def bad(match: str, build: Callable[[], object]):
         bad("H36M17 has no joint 'Tail'", lambda: LinearConstraint.above("Tail", "HeadTop")),
         bad("joint and other must differ", lambda: LinearConstraint.above("HeadTop", "HeadTop")),
         bad("at_least_m must have shape 1", lambda: LinearConstraint(torch.ones(1, 17, 3), torch.ones(2))),
-        bad("plane must begin with a unit vector", lambda: GroundPlane(torch.ones(4), 1)),
+        bad("the normal of plane must be a unit vector", lambda: GroundPlane(torch.ones(4), 1)),
         bad("standing must lie between 0 and 1", lambda: GroundPlane.below_camera(1.5, 1, standing=1.0)),
         bad("elapsed_s must be positive and finite, got 0", lambda: PreviousPosterior(
             a_moment_ago(torch.ones(1, 17, 3)), 0.0)),
