@@ -20,6 +20,7 @@ from diffpose_core.commands.pose_files import SUFFIXES, read_poses, replace_byte
 from diffpose_core.commands.results import result_bytes
 from diffpose_core.estimator import PoseEstimator
 from diffpose_core.posterior import PosePosterior
+from diffpose_core.sampler import COMPLETING
 
 CAMERA_FROM_FILE = {
     "camera": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     joints, turn = read_poses(args.poses), torch.tensor(CAMERA_FROM_FILE[args.axes])
     if len(joints) * args.hypotheses > MAX_HYPOTHESES:
         raise ValueError(f"{len(joints):,} persons times {args.hypotheses:,} --hypotheses exceed {MAX_HYPOTHESES:,}")
-    estimator = make_estimator(args)
+    estimator = make_estimator(args, COMPLETING)
     posterior = complete(
         estimator, joints @ turn.mT, args.std, args.hypotheses, make_generator(args), args.root_relative
     )
