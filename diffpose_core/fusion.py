@@ -20,6 +20,9 @@ from diffpose_core.posterior import PosePosterior
 MIN_AGREEMENT = 0.0
 """Nats by which one person behind two detections must be likelier than two persons."""
 
+AT_ONCE = 32
+"""Explanations whose evidence is taken together: memory must not grow with the crowd."""
+
 Group = tuple[int | None, ...]
 """A person's number in every view, None where it is not seen."""
 
@@ -137,7 +140,8 @@ def log_evidence(estimator: PoseEstimator, views: Sequence[View], groups: Sequen
     """Log evidence of one person behind every group, nats (:meth:`PoseEstimator.log_evidence`)."""
     result = torch.zeros(len(groups), device=estimator.device)
     for seen, numbers in _by_views(groups).items():
-        result[numbers] = estimator.log_evidence(_observations(views, [groups[n] for n in numbers], seen))
+        for some in (numbers[i : i + AT_ONCE] for i in range(0, len(numbers), AT_ONCE)):
+            result[some] = estimator.log_evidence(_observations(views, [groups[n] for n in some], seen))
     return result
 
 
@@ -160,7 +164,8 @@ def fuse(
     generator = generator or torch.Generator(estimator.device)
     groups = associate(estimator, views)
     if not groups:
-        return Fusion(estimator.infer(views[0].likelihoods([]), num_hypotheses, generator), [], torch.zeros(0))
+        nobody = estimator.infer(views[0].likelihoods([]), num_hypotheses, generator)
+        return Fusion(nobody, [], torch.zeros(0, device=estimator.device))
     parts, order = [], []
     for seen, numbers in _by_views(groups).items():
         observed = _observations(views, [groups[n] for n in numbers], seen)

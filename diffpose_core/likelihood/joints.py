@@ -43,8 +43,12 @@ class KnownJoints:
             raise ValueError(
                 f"known must be bool of shape {tuple(joints.shape[:2])}, got {known.dtype} {tuple(known.shape)}"
             )
-        if not torch.isfinite(joints[known]).all():
-            raise ValueError("joints holds values that are not finite where known is true")
+        bad = known[..., None] & ~torch.isfinite(joints)
+        if bad.any():
+            index = tuple(int(i) for i in bad.nonzero()[0])
+            raise ValueError(
+                f"joints holds a value that is not finite where known is true, at index {index}: {float(joints[index])}"
+            )
         sd = checked_std("std", std, tuple(known.shape)).to(joints.device)
         self.joints = torch.where(known[..., None], joints, 0.0)
         self.known = known
