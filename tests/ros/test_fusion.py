@@ -287,7 +287,10 @@ def test_a_pose_without_a_place_is_completed_about_its_pelvis(nodes):
     [
         ({"skeleton": "COCO17"}, "skeleton must be H36M17, got 'COCO17'"),
         ({"known": [True] * 16}, "known must hold a positive multiple of 17 values, got 16"),
-        ({"known": [True] * 17}, "joints holds a value that is not finite where known is true, at index (0, 12, 0): nan"),
+        (
+            {"known": [True] * 17},
+            "joints holds a value that is not finite where known is true, at index (0, 12, 0): nan",
+        ),
         ({"joints": [0.0] * 50}, "joints must hold 1 x 17 x 3 = 51 values as known says, got 50"),
         ({"std": [0.0]}, "std must be positive and finite"),
         ({"std": [float("nan")]}, "std must be positive and finite"),
