@@ -15,7 +15,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffpose_core.commands.options import add_common, check, make_estimator, make_generator, output, viz_grid
+from diffpose_core.commands.options import (
+    add_common,
+    check,
+    check_kept,
+    make_estimator,
+    make_generator,
+    output,
+    viz_grid,
+)
 from diffpose_core.commands.pose_files import SUFFIXES, read_poses, replace_bytes
 from diffpose_core.commands.results import result_bytes
 from diffpose_core.estimator import PoseEstimator
@@ -82,6 +90,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: a file or an option makes no sense.
     """
     suffix = output(args.out, SUFFIXES)
+    check_kept(args.out, args.poses)
     check("--hypotheses", args.hypotheses, 1, 10_000)
     check("--std", args.std, 1e-4, 1.0)
     draw = viz_grid(args.picture)

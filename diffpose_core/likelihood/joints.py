@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from diffpose_core.body import MAX_BODY_M
 from diffpose_core.checks import checked_std
 from diffpose_core.likelihood.base import Linearised, RootGuess
 from diffpose_core.observation import INFERRED, MISSING, OBSERVED
@@ -29,7 +30,8 @@ class KnownJoints:
         root_relative: whether ``joints`` are relative to the pelvis, wherever that is, rather than absolute.
 
     Raises:
-        ValueError: naming the field: a wrong shape, a known joint that is not finite, a std that is not positive.
+        ValueError: naming the field: a wrong shape, a known joint that is not finite, joints of a person more than
+            ``MAX_BODY_M`` apart, a std that is not positive.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class KnownJoints:
             raise ValueError(
                 f"joints holds a value that is not finite where known is true, at index {index}: {float(joints[index])}"
             )
+        _check_size(joints, known)
         sd = checked_std("std", std, tuple(known.shape)).to(joints.device)
         self.joints = torch.where(known[..., None], joints, 0.0)
         self.known = known
@@ -115,3 +118,13 @@ class KnownJoints:
     def bound_root(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
         """Return the root as it is: known joints may lie anywhere."""
         return root
+
+
+def _check_size(joints: Float[Tensor, "P 17 3"], known: Bool[Tensor, "P 17"]) -> None:
+    most = joints.masked_fill(~known[..., None], -torch.inf).amax(1)
+    least = joints.masked_fill(~known[..., None], torch.inf).amin(1)
+    size = (most - least).amax(-1)
+    for person in (size > MAX_BODY_M).nonzero().flatten().tolist()[:1]:
+        raise ValueError(
+            f"joints must be metres, at most {MAX_BODY_M:g} apart, got {float(size[person]):g} of person {person}"
+        )

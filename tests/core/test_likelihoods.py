@@ -410,6 +410,12 @@ def bad(match: str, build: Callable[[], object]):
             "LWrist", "HeadTop", up=(0.0, -3.0, 0.0))),
         bad("std must be one number or have shape", lambda: KnownJoints(
             torch.ones(2, 17, 3), ALL, torch.ones(3))),
+        bad("joints must be metres, at most 5 apart, got 1000 of person 1", lambda: KnownJoints(
+            torch.linspace(0, 1, 17)[:, None] * torch.tensor([1.0, 1000.0])[:, None, None] * torch.ones(3), ALL, 0.1)),
+        bad("not finite where known is true, at index \\(0, 0, 0\\): nan", lambda: KnownJoints(
+            torch.full((2, 17, 3), torch.nan), ALL, 0.1)),
+        bad("std must be positive and finite, got inf", lambda: KnownJoints(
+            torch.ones(2, 17, 3), ALL, torch.tensor(torch.inf))),
         bad("std must be positive and finite, got 0", lambda: KnownJoints(torch.ones(2, 17, 3), ALL, 0.0)),
         bad("std_m must be positive and finite, got 0", lambda: KnownLengths.of_height(torch.ones(1), 0.0)),
         bad("std_m must be one number or have shape", lambda: JointDepth(torch.ones(1, 17), torch.ones(3))),
