@@ -17,8 +17,6 @@ from diffpose_core.heatmap import Heatmaps
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
 from diffpose_core.posterior import PosePosterior
 
-MIN_AGREEMENT = 0.0
-"""Nats by which one person behind two detections must be likelier than two persons."""
 
 AT_ONCE = 32
 """Explanations whose evidence is taken together: memory must not grow with the crowd."""
@@ -101,7 +99,7 @@ def associate(estimator: PoseEstimator, views: Sequence[View]) -> list[Group]:
     """Find who is who: view by view, the assignment with the largest total agreement (Hungarian algorithm).
 
     A person of a view joins a group where log p(group and person) - log p(group) - log p(person) is above
-    ``MIN_AGREEMENT``, and begins a new one otherwise.
+    zero: where one person is likelier than two. Otherwise it begins a new one.
     """
     groups: list[Group] = []
     for index, view in enumerate(views):
@@ -112,7 +110,7 @@ def associate(estimator: PoseEstimator, views: Sequence[View]) -> list[Group]:
             pairs = [(*group, c) for group in groups for c in range(count)]
             together = log_evidence(estimator, views, pairs).reshape(len(groups), count)
             apart = log_evidence(estimator, views, groups)[:, None] + log_evidence(estimator, views, alone)
-            gain = (together - apart - MIN_AGREEMENT).cpu().numpy()
+            gain = (together - apart).cpu().numpy()
             rows, columns = linear_sum_assignment(gain.clip(min=0), maximize=True)
             partner = {r: c for r, c in zip(rows.tolist(), columns.tolist(), strict=True) if gain[r, c] > 0}
         groups = [(*group, partner.get(g)) for g, group in enumerate(groups)]
