@@ -17,7 +17,6 @@ from diffpose_core.heatmap import Heatmaps
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
 from diffpose_core.posterior import PosePosterior
 
-
 AT_ONCE = 32
 """Explanations whose evidence is taken together: memory must not grow with the crowd."""
 
