@@ -32,3 +32,6 @@ the mean over motion-captured poses of several people before random cameras, occ
 
 ANKLE_M = 0.08
 """Height of an ankle joint above the ground on which its foot stands, metres."""
+
+MAX_BODY_M = 5.0
+"""No two joints of a person lie farther apart: other units than metres are refused."""

@@ -31,8 +31,9 @@ def checked_std(name: str, std: float | Tensor, shape: tuple[int, ...]) -> Tenso
         ValueError: naming the field, if it is not positive and finite or cannot have that shape.
     """
     value = torch.as_tensor(std, dtype=torch.float32)
-    if not (torch.isfinite(value) & (value > 0)).all():
-        raise ValueError(f"{name} must be positive and finite, got {float(value.min())}")
+    bad = ~(torch.isfinite(value) & (value > 0))
+    if bad.any():
+        raise ValueError(f"{name} must be positive and finite, got {float(value[bad][0])}")
     try:
         return value.expand(shape)
     except RuntimeError:

@@ -77,8 +77,7 @@ class PoseEstimator:
             return replace(post, joints=post.joints - post.joints[:, :, :1])
         count = seen.known.sum(1).clamp_min(1)[:, None]
         offset = seen.joints.sum(1) / count - seen.joints.new_tensor(sampling.ROOT_MEAN_M)
-        here = KnownJoints(seen.joints - offset[:, None], seen.known, seen.std)
-        post = self.infer([here], num_hypotheses, generator)
+        post = self.infer([seen.moved(-offset)], num_hypotheses, generator)
         return replace(post, joints=post.joints + offset.to(self.device)[:, None, None])
 
     def generate(

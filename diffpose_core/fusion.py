@@ -17,8 +17,8 @@ from diffpose_core.heatmap import Heatmaps
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
 from diffpose_core.posterior import PosePosterior
 
-MIN_AGREEMENT = 0.0
-"""Nats by which one person behind two detections must be likelier than two persons."""
+AT_ONCE = 32
+"""Explanations whose evidence is taken together: memory must not grow with the crowd."""
 
 Group = tuple[int | None, ...]
 """A person's number in every view, None where it is not seen."""
@@ -98,7 +98,7 @@ def associate(estimator: PoseEstimator, views: Sequence[View]) -> list[Group]:
     """Find who is who: view by view, the assignment with the largest total agreement (Hungarian algorithm).
 
     A person of a view joins a group where log p(group and person) - log p(group) - log p(person) is above
-    ``MIN_AGREEMENT``, and begins a new one otherwise.
+    zero: where one person is likelier than two. Otherwise it begins a new one.
     """
     groups: list[Group] = []
     for index, view in enumerate(views):
@@ -109,7 +109,7 @@ def associate(estimator: PoseEstimator, views: Sequence[View]) -> list[Group]:
             pairs = [(*group, c) for group in groups for c in range(count)]
             together = log_evidence(estimator, views, pairs).reshape(len(groups), count)
             apart = log_evidence(estimator, views, groups)[:, None] + log_evidence(estimator, views, alone)
-            gain = (together - apart - MIN_AGREEMENT).cpu().numpy()
+            gain = (together - apart).cpu().numpy()
             rows, columns = linear_sum_assignment(gain.clip(min=0), maximize=True)
             partner = {r: c for r, c in zip(rows.tolist(), columns.tolist(), strict=True) if gain[r, c] > 0}
         groups = [(*group, partner.get(g)) for g, group in enumerate(groups)]
@@ -137,7 +137,8 @@ def log_evidence(estimator: PoseEstimator, views: Sequence[View], groups: Sequen
     """Log evidence of one person behind every group, nats (:meth:`PoseEstimator.log_evidence`)."""
     result = torch.zeros(len(groups), device=estimator.device)
     for seen, numbers in _by_views(groups).items():
-        result[numbers] = estimator.log_evidence(_observations(views, [groups[n] for n in numbers], seen))
+        for some in (numbers[i : i + AT_ONCE] for i in range(0, len(numbers), AT_ONCE)):
+            result[some] = estimator.log_evidence(_observations(views, [groups[n] for n in some], seen))
     return result
 
 
@@ -160,7 +161,8 @@ def fuse(
     generator = generator or torch.Generator(estimator.device)
     groups = associate(estimator, views)
     if not groups:
-        return Fusion(estimator.infer(views[0].likelihoods([]), num_hypotheses, generator), [], torch.zeros(0))
+        nobody = estimator.infer(views[0].likelihoods([]), num_hypotheses, generator)
+        return Fusion(nobody, [], torch.zeros(0, device=estimator.device))
     parts, order = [], []
     for seen, numbers in _by_views(groups).items():
         observed = _observations(views, [groups[n] for n in numbers], seen)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffpose_core.checks import checked
 from diffpose_core.skeleton import COCO17, Skeleton
 
 MAX_MODES = 4
@@ -25,22 +26,11 @@ MIN_SIGMA_PX = 0.5
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
-def _finite(name: str, value: Tensor) -> None:
-    if not torch.isfinite(value).all():
-        index = tuple(int(i) for i in (~torch.isfinite(value)).nonzero()[0])
-        raise ValueError(f"{name} holds a value that is not finite at index {index}: {float(value[index])}")
-
-
-def _shaped(name: str, value: Tensor, shape: tuple[int | None, ...]) -> None:
-    if value.ndim != len(shape) or any(s is not None and s != v for s, v in zip(shape, value.shape, strict=False)):
-        wanted = "x".join("*" if s is None else str(s) for s in shape)
-        raise ValueError(f"{name} must have shape {wanted}, got {tuple(value.shape)}")
-
-
-def _unit_range(name: str, value: Tensor) -> None:
-    _finite(name, value)
+def _share(name: str, value: Tensor, shape: tuple[int | None, ...]) -> Tensor:
+    value = checked(name, value, shape)
     if value.numel() and (value.min() < 0 or value.max() > 1):
         raise ValueError(f"{name} must lie in 0..1, got {float(value.min())}..{float(value.max())}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -92,19 +82,13 @@ class Heatmaps:
         Raises:
             ValueError: naming the field that has a wrong shape, range, or a value that is not finite.
         """
-        log_density = torch.as_tensor(log_density, dtype=torch.float32)
-        tile_to_image = torch.as_tensor(tile_to_image, dtype=torch.float32)
-        visibility = torch.as_tensor(visibility, dtype=torch.float32)
         joints = len(skeleton)
-        _shaped("log_density", log_density, (None, joints, None, None))
+        log_density = checked("log_density", log_density, (None, joints, None, None))
         persons, _, height, width = log_density.shape
         if height < 4 or width < 4:
             raise ValueError(f"log_density tiles must be at least 4x4, got {height}x{width}")
-        _shaped("tile_to_image", tile_to_image, (persons, 2, 3))
-        _shaped("visibility", visibility, (persons, joints))
-        _finite("log_density", log_density)
-        _finite("tile_to_image", tile_to_image)
-        _unit_range("visibility", visibility)
+        tile_to_image = checked("tile_to_image", tile_to_image, (persons, 2, 3))
+        visibility = _share("visibility", visibility, (persons, joints))
         cell_area = torch.linalg.det(tile_to_image[:, :, :2]).abs()
         if persons and cell_area.min() <= 1e-8:
             raise ValueError(f"tile_to_image must be invertible, got determinant {float(cell_area.min())}")
@@ -127,30 +111,16 @@ class Heatmaps:
         skeleton: Skeleton = COCO17,
     ) -> Heatmaps:
         """Build from a Gaussian mixture; ``box`` (x_min, y_min, x_max, y_max px) bounds the uniform floor."""
-        fields = {
-            "means": means,
-            "covariances": covariances,
-            "weights": weights,
-            "visibility": visibility,
-            "outlier": outlier,
-            "box": box,
-        }
-        values = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in fields.items()}
-        means, covariances, weights, visibility, outlier, box = values.values()
         joints = len(skeleton)
-        _shaped("means", means, (None, joints, None, 2))
+        means = checked("means", means, (None, joints, None, 2))
         persons, _, modes, _ = means.shape
         if modes < 1:
             raise ValueError("means must hold at least one mode")
-        _shaped("covariances", covariances, (persons, joints, modes, 2, 2))
-        _shaped("weights", weights, (persons, joints, modes))
-        _shaped("visibility", visibility, (persons, joints))
-        _shaped("outlier", outlier, (persons, joints))
-        _shaped("box", box, (persons, 4))
-        for name in ("means", "covariances", "weights", "box"):
-            _finite(name, values[name])
-        _unit_range("visibility", visibility)
-        _unit_range("outlier", outlier)
+        covariances = checked("covariances", covariances, (persons, joints, modes, 2, 2))
+        weights = checked("weights", weights, (persons, joints, modes))
+        visibility = _share("visibility", visibility, (persons, joints))
+        outlier = _share("outlier", outlier, (persons, joints))
+        box = checked("box", box, (persons, 4))
         if weights.numel():
             if weights.min() < 0 or weights.sum(-1).min() <= 0:
                 raise ValueError(f"weights must be non-negative with a positive sum, got {float(weights.min())}")
@@ -180,14 +150,9 @@ class Heatmaps:
         skeleton: Skeleton = COCO17,
     ) -> Heatmaps:
         """Build one Gaussian per joint; the floor is 0.02 + 0.5 (1 - visibility) over the keypoints' box."""
-        xy = torch.as_tensor(xy, dtype=torch.float32)
-        visibility = torch.as_tensor(visibility, dtype=torch.float32)
-        covariance = torch.as_tensor(covariance, dtype=torch.float32)
-        _shaped("xy", xy, (None, len(skeleton), 2))
-        _shaped("visibility", visibility, (len(xy), len(skeleton)))
-        _shaped("covariance", covariance, (len(xy), len(skeleton), 2, 2))
-        _finite("xy", xy)
-        _unit_range("visibility", visibility)
+        xy = checked("xy", xy, (None, len(skeleton), 2))
+        visibility = _share("visibility", visibility, (len(xy), len(skeleton)))
+        covariance = checked("covariance", covariance, (len(xy), len(skeleton), 2, 2))
         unseen = (visibility == 0)[..., None]
         low = xy.masked_fill(unseen, torch.inf).amin(1)
         high = xy.masked_fill(unseen, -torch.inf).amax(1)

@@ -43,6 +43,8 @@ class PosePosterior:
     def __post_init__(self) -> None:
         if not torch.isfinite(self.joints).all() or torch.isnan(self.log_weights).any():
             raise FloatingPointError("joints or log_weights of the posterior are not finite")
+        if self.log_evidence is not None and torch.isnan(self.log_evidence).any():
+            raise FloatingPointError("log_evidence of the posterior is not a number")
 
     def __len__(self) -> int:
         return len(self.joints)

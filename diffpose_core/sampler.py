@@ -31,6 +31,8 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 JACOBIAN_BELOW_SIGMA = 1.0
 # Largest guidance step in units of the one that C(s) expects.
 MAX_PULL = 2.0
+# Largest misfit in standard deviations that guidance corrects in full at one noise level.
+MAX_MISFIT = 3.0
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,10 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
         observed = observed[..., 0] + posterior.noise(seen)
         right = torch.stack([residual, -observed], -1)
         _, q = gain.solve(right, torch.stack([root_offset, torch.zeros_like(root_offset)], -1))
+        # As far off as the prior's spread and the noise never are, the linearisation does not hold: part of the way.
+        misfit = (residual * q[..., 0]).sum(-1) / (seen.jacobian != 0).any(-1).sum(-1).clamp_min(1)
+        trust = (MAX_MISFIT * misfit.clamp_min(1e-12).rsqrt()).clamp_max(1.0)
+        q = q * torch.stack([trust, torch.ones_like(trust)], -1)[..., None, :]
         pulls = unit * (q.mT @ seen.jacobian)
         expected, draw = ((pulls @ covariance) / unit**2).unbind(-2)
         pull = expected

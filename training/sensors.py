@@ -2,18 +2,19 @@
 
     python training/sensors.py --data mocap_free.safetensors --json docs/sensors.json --figure docs/figures/sensors.png
 
-Every pose is seen by one synthetic camera (``noise 2.5 %`` of the benchmark) and by one sensor more; the sampler's
-draws are the same for all sensors, so that the figures differ by what the sensor says alone. Errors of the pose are
-root-relative. Every sensor is also given endless noise: then it must say nothing. ``evidence`` is how often
-``log_evidence`` of observations that belong together is higher than of ones that contradict each other.
+Every person is seen by one synthetic camera, as a scenario of the benchmark says, and by one sensor more. The sampler's
+draws are the same for all sensors, so that figures differ by what the sensor says alone. Errors of the pose are
+root-relative. On some poses every sensor is given endless noise: then it must say nothing. Last, observations that
+belong together are told from ones that contradict each other, by ``PoseEstimator.log_evidence`` and ``agreement``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from diffpose_core import H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior
 from diffpose_core.body import ANKLE_M
 from diffpose_core.data import (
+    SCENARIOS,
     DepthNoise,
     MocapSet,
     SyntheticConfig,
@@ -41,6 +43,7 @@ from diffpose_core.likelihood import (
     GroundPlane,
     HeatmapLikelihood,
     JointDepth,
+    KnownJoints,
     KnownLengths,
     Likelihood,
     PreviousPosterior,
@@ -54,25 +57,28 @@ from diffpose_core.metrics import (
     roc_auc,
     root_relative,
 )
+from diffpose_core.sampler import FUSED
 
-CONFIG = SyntheticConfig()
+DEFAULT_SCENARIOS = ("noise 2.5 %", "noise 0.5 %", "many cameras")
 ANGLES_DEG = (60.0, 120.0)
 """Between which the second camera is turned about the person; the third one to the other side."""
 DEPTH_SD = 0.02
 LENGTH_SD = 0.01
 GROUND_SD_M = 0.03
+KNOWN_SD_M = 0.005
 COARSER = 4
 """The depth image has so many times fewer pixels a side."""
 WALL_M = 9.0
 LEVELS = (0.5, 0.8, 0.9)
 ENDLESS = 1e6
 """Factor on a sensor's noise that leaves nothing of it."""
+ASIDE_M = 0.25
 LEGS = [H36M17.index(s + j) for j in ("Hip", "Knee", "Ankle") for s in "LR"]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One person, everything that is observed of it, and another person to take its place.
+    """One person, and everything that is observed of it.
 
     Attributes:
         scene: the pose before the first camera.
@@ -84,7 +90,8 @@ class Case:
         height_m: [1] of the body, measured.
         before: heatmaps of the pose a frame earlier by the first camera.
         elapsed_s: since then.
-        other: [1, 17, 3] another person's joints with this one's root, first camera's optical frame.
+        stranger: another person's heatmaps by the second camera, at this one's place.
+        halves: the first camera's heatmaps, the legs being another person's: at the same pelvis, and aside.
     """
 
     scene: SyntheticScene
@@ -96,7 +103,8 @@ class Case:
     height_m: Float[Tensor, "1"]
     before: Heatmaps
     elapsed_s: float
-    other: Float[Tensor, "1 17 3"]
+    stranger: Heatmaps
+    halves: tuple[Heatmaps, ...]
 
 
 def coarser(camera: Camera, times: int) -> Camera:
@@ -119,27 +127,39 @@ def noisy(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
     return values * (1 + share * torch.randn(values.shape, generator=generator))
 
 
-def build_case(data: MocapSet, index: int, other: int, generator: torch.Generator) -> Case:
-    """Observe pose ``index``, pose ``other`` being that of somebody else."""
-    scene = synthesize(data.joints[index, None], CONFIG, generator)
+def moved(joints: Tensor, pose: Float[Tensor, "3 4"]) -> Tensor:
+    """Return joints in another frame."""
+    return joints @ pose[:, :3].T + pose[:, 3]
+
+
+def build_case(data: MocapSet, index: int, other: int, config: SyntheticConfig, generator: torch.Generator) -> Case:
+    """Observe pose ``index``; pose ``other`` is somebody else's."""
+    scene = synthesize(data.joints[index, None], config, generator)
+    camera, joints = scene.camera, scene.joints
     angle = ANGLES_DEG[0] + (ANGLES_DEG[1] - ANGLES_DEG[0]) * float(torch.rand(1, generator=generator))
     side = 1 if torch.rand(1, generator=generator) < 0.5 else -1
-    views = tuple(see_from(a, scene.joints, CONFIG, generator) for a in (side * angle, -side * angle))
-    depth_camera = coarser(scene.camera, COARSER)
-    image = render_depth(scene.joints, depth_camera, WALL_M)
-    earlier = data.joints[max(index - 1, 0)] if data.recording[max(index - 1, 0)] == data.recording[index] else None
-    pose = scene.camera_from_world[0]
-    before = scene.joints if earlier is None else (earlier @ pose[:, :3].T + pose[:, 3])[None]
-    rate_hz = data.recordings[int(data.recording[index])].frame_rate_hz
-    stranger = synthesize(data.joints[other, None], CONFIG, generator).joints
+    views = tuple(see_from(a, joints, config, generator) for a in (side * angle, -side * angle))
+    depth_camera = coarser(camera, COARSER)
+    earlier = max(index - 1, 0)  # the first pose of a recording stands still
+    earlier = earlier if data.recording[earlier] == data.recording[index] else index
+    scale = bone_lengths(joints).sum() / bone_lengths(data.joints[index]).sum()
+    before = moved(scale * data.joints[earlier, None], scene.camera_from_world[0])
+    stranger = root_relative(synthesize(data.joints[other, None], config, generator).joints) + joints[:, :1]
+    halves = []
+    for aside_m in (0.0, ASIDE_M):
+        mixed = joints.clone()
+        mixed[:, LEGS] = stranger[:, LEGS] + torch.tensor([aside_m, 0.0, 0.0])
+        halves.append(observe(mixed, camera, config, generator)[0])
     return Case(
         scene, views,
-        measure_depth(image, DepthNoise(DEPTH_SD), generator), depth_camera,
-        noisy(scene.joints[..., 2], DEPTH_SD, generator),
-        noisy(bone_lengths(scene.joints), LENGTH_SD, generator),
-        noisy(body_height(scene.joints), LENGTH_SD, generator),
-        observe(before, scene.camera, CONFIG, generator)[0], 1 / rate_hz,
-        root_relative(stranger) + scene.joints[:, :1],
+        measure_depth(render_depth(joints, depth_camera, WALL_M), DepthNoise(DEPTH_SD), generator), depth_camera,
+        noisy(joints[..., 2], DEPTH_SD, generator),
+        noisy(bone_lengths(joints), LENGTH_SD, generator),
+        noisy(body_height(joints), LENGTH_SD, generator),
+        observe(before, camera, config, generator)[0],
+        1 / data.recordings[int(data.recording[index])].frame_rate_hz,
+        observe(moved(stranger, views[0].camera_from_reference), views[0].camera, config, generator)[0],
+        tuple(halves),
     )  # fmt: skip
 
 
@@ -163,9 +183,10 @@ def ground(case: Case, factor: float) -> GroundPlane:
     return GroundPlane(torch.cat([up, -(up @ pose[:, 3])[None]]), 1, factor * GROUND_SD_M)
 
 
+NONE = "no sensor"
 Sensor = Callable[[Case, float, PosePosterior], list[Likelihood]]
 SENSORS: dict[str, Sensor] = {
-    "no sensor": lambda case, factor, before: [],
+    NONE: lambda case, factor, before: [],
     "second camera": lambda case, factor, before: [through(case.views[0], factor)],
     "third camera": lambda case, factor, before: [through(view, factor) for view in case.views],
     "depth at joints": lambda case, factor, before: [
@@ -178,68 +199,64 @@ SENSORS: dict[str, Sensor] = {
     ],
     "ground plane": lambda case, factor, before: [ground(case, factor)],
     "previous posterior": lambda case, factor, before: [PreviousPosterior(before, factor * case.elapsed_s)],
+    "(pose known)": lambda case, factor, before: [
+        KnownJoints(root_relative(case.scene.joints), torch.ones(1, 17, dtype=torch.bool), factor * KNOWN_SD_M, True)
+    ],
 }
-"""What is observed beside the first camera's heatmaps, with noise ``factor`` times what it is."""
+"""What is observed beside the first camera's heatmaps, with noise ``factor`` times what it is. The last one is no
+sensor: what the root's error is, once nothing but the heatmaps' noise is left."""
 
 
-def halves(case: Case, apart_m: float) -> Heatmaps:
-    """The first camera's heatmaps, but of another person's legs, standing ``apart_m`` to the right."""
-    joints = case.scene.joints.clone()
-    joints[:, LEGS] = case.other[:, LEGS] + torch.tensor([apart_m, 0.0, 0.0])
-    return observe(joints, case.scene.camera, CONFIG, torch.Generator().manual_seed(0))[0]
-
-
-def swapped(case: Case) -> list[Likelihood]:
-    """Return the two cameras with each other's place."""
-    view = case.views[0]
-    first = HeatmapLikelihood(case.scene.heatmaps, case.scene.camera, view.camera_from_reference)
-    return [HeatmapLikelihood(view.heatmaps, view.camera), first]
-
-
-def two_people(case: Case) -> list[Likelihood]:
-    """Return the first camera's view of one person and the second one's of another at the same place."""
-    view = case.views[0]
-    pose = view.camera_from_reference
-    joints = case.other @ pose[:, :3].T + pose[:, 3]
-    heat = observe(joints, view.camera, CONFIG, torch.Generator().manual_seed(0))[0]
+def parts(heatmaps: Heatmaps, camera: Camera) -> list[Likelihood]:
+    """Observe the legs and the rest of the body as two."""
+    legs = torch.zeros(len(H36M17), dtype=torch.bool)
+    legs[LEGS] = True
     return [
-        HeatmapLikelihood(case.scene.heatmaps, case.scene.camera),
-        HeatmapLikelihood(heat, view.camera, pose),
+        HeatmapLikelihood(
+            Heatmaps.from_keypoints(
+                heatmaps.means[:, :, 0], heatmaps.covariances[:, :, 0], heatmaps.visibility * half, heatmaps.skeleton
+            ),
+            camera,
+        )
+        for half in (legs, ~legs)
     ]
 
 
-CONTRADICTIONS: dict[str, tuple[str, Callable[[Case], list[Likelihood]]]] = {
-    "two people in two views": ("second camera", two_people),
-    "cameras swapped": ("second camera", swapped),
-    "legs of another person": ("no sensor", lambda case: [HeatmapLikelihood(halves(case, 0.0), case.scene.camera)]),
-    "... half a metre aside": ("no sensor", lambda case: [HeatmapLikelihood(halves(case, 0.5), case.scene.camera)]),
-}
-"""Observations that contradict each other, and the sensor whose evidence they are compared with."""
+def pairs(case: Case) -> dict[str, tuple[list[Likelihood], list[Likelihood]]]:
+    """Return observations that belong together and ones that contradict each other, of several kinds."""
+    scene, view = case.scene, case.views[0]
+    first = HeatmapLikelihood(scene.heatmaps, scene.camera)
+    both: list[Likelihood] = [first, through(view)]
+    whole = parts(scene.heatmaps, scene.camera)
+    pose = view.camera_from_reference
+    return {
+        "two people in two views": (both, [first, HeatmapLikelihood(case.stranger, view.camera, pose)]),
+        "cameras swapped": (
+            both,
+            [HeatmapLikelihood(view.heatmaps, view.camera), HeatmapLikelihood(scene.heatmaps, scene.camera, pose)],
+        ),
+        "one view, another's legs": (whole, parts(case.halves[0], scene.camera)),
+        f"... {100 * ASIDE_M:.0f} cm aside": (whole, parts(case.halves[1], scene.camera)),
+    }
 
 
 def figures(post: PosePosterior, truth: Float[Tensor, "1 17 3"]) -> dict[str, float]:
     """Errors in mm, shares inside the intervals, nats."""
     samples, pose = root_relative(post.joints), root_relative(truth)
-    root_error = post.mean[0, 0] - truth[0, 0]
+    error = 1000 * (post.mean[0, 0] - truth[0, 0])
     row = {
         "mean MPJPE": 1000 * float(mpjpe(samples.mean(1), pose)),
-        "root depth error": 1000 * float(root_error[2].abs()),
-        "root error": 1000 * float(root_error.norm()),
+        "root depth error": float(error[2].abs()),
+        "root error": float(error.norm()),
         "energy score": 1000 * float(pose_energy_score(samples, pose)),
     }
     inside = coverage(samples[:, :, 1:], pose[:, 1:], LEVELS)[0]
-    for level, share in zip(LEVELS, inside, strict=True):
-        of_root = covered(post.joints[0, :, 0].T, truth[0, 0], level).float()
-        row |= {
-            f"z {level:g}": float(share[2]), f"xy {level:g}": float(share[:2].mean()),
-            f"root z {level:g}": float(of_root[2]), f"root xy {level:g}": float(of_root[:2].mean()),
-        }  # fmt: skip
+    of_root = [covered(post.joints[0, :, 0].T, truth[0, 0], level).float() for level in LEVELS]
+    for name, shares in {"": inside, "root ": torch.stack(of_root)}.items():
+        row |= {f"{name}z {level:g}": float(share[2]) for level, share in zip(LEVELS, shares, strict=True)}
+        row |= {f"{name}xy {level:g}": float(share[:2].mean()) for level, share in zip(LEVELS, shares, strict=True)}
+    assert post.log_evidence is not None  # every inference has one
     return row | {"log evidence": float(post.log_evidence)}
-
-
-def infer(estimator: PoseEstimator, likelihoods: list[Likelihood], hypotheses: int, seed: int) -> PosePosterior:
-    """Infer with draws that depend on the seed alone."""
-    return estimator.infer(likelihoods, hypotheses, torch.Generator().manual_seed(seed))
 
 
 @dataclass(frozen=True)
@@ -248,58 +265,66 @@ class Result:
 
     Attributes:
         figures: sensor -> figure -> mean over the poses.
-        auc: contradiction -> area under the curve.
-        endless: sensor -> largest distance of any joint of any hypothesis from the one without the sensor, mm.
+        auc: contradiction -> score -> area under the curve.
+        endless: sensor -> mean and largest distance of joints of all hypotheses from those without the sensor, mm.
     """
 
     figures: dict[str, dict[str, float]]
-    auc: dict[str, float]
-    endless: dict[str, float]
+    auc: dict[str, dict[str, float]]
+    endless: dict[str, dict[str, float]]
 
 
 def draw_pairs(data: MocapSet, poses: int, generator: torch.Generator) -> list[tuple[int, int]]:
     """Draw equally many poses of every subject, each with a pose of somebody else."""
     people = data.subject.unique()
-    pairs = []
+    drawn = []
     for person in people:
-        own, others = (torch.nonzero(data.subject == person)[:, 0], torch.nonzero(data.subject != person)[:, 0])
+        own, others = torch.nonzero(data.subject == person)[:, 0], torch.nonzero(data.subject != person)[:, 0]
         mine = own[torch.randperm(len(own), generator=generator)[: poses // len(people)]]
         theirs = others[torch.randint(len(others), (len(mine),), generator=generator)]
-        pairs += list(zip(mine.tolist(), theirs.tolist(), strict=True))
-    return pairs
+        drawn += list(zip(mine.tolist(), theirs.tolist(), strict=True))
+    return drawn
 
 
-def measure(estimator: PoseEstimator, data: MocapSet, settings: argparse.Namespace, seed: int) -> Result:
+def measure(
+    estimator: PoseEstimator, data: MocapSet, config: SyntheticConfig, settings: argparse.Namespace, seed: int
+) -> Result:
     """Measure all sensors on the poses and cameras of one seed."""
     generator = torch.Generator().manual_seed(seed)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in settings.sensors}
-    evidence: dict[str, list[float]] = {name: [] for name in CONTRADICTIONS}
-    endless = dict.fromkeys((name for name in settings.sensors if name != "no sensor"), 0.0)
-    pairs = draw_pairs(data, settings.poses, generator)
-    for number, (index, other) in enumerate(tqdm(pairs, unit="pose", desc=f"seed {seed}")):
-        case = build_case(data, index, other, generator)
-        draws = 1000 * seed + number
-        first = HeatmapLikelihood(case.scene.heatmaps, case.scene.camera)
-        before = infer(
-            estimator, [HeatmapLikelihood(case.before, case.scene.camera)], settings.hypotheses, draws + 500_000
-        )
-        alone = infer(estimator, [first], settings.hypotheses, draws)
+    scores: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    moved_mm: dict[str, list[Tensor]] = {name: [] for name in settings.sensors if name != NONE}
+
+    def infer(likelihoods: list[Likelihood], draws: int) -> PosePosterior:
+        return estimator.infer(likelihoods, settings.hypotheses, torch.Generator().manual_seed(draws))
+
+    for number, (index, other) in enumerate(tqdm(draw_pairs(data, settings.poses, generator), unit="pose")):
+        case = build_case(data, index, other, config, generator)
+        first, draws = HeatmapLikelihood(case.scene.heatmaps, case.scene.camera), 2 * (1000 * seed + number)
+        before = infer([HeatmapLikelihood(case.before, case.scene.camera)], draws + 1)
         for name in settings.sensors:
-            post = infer(estimator, [first, *SENSORS[name](case, 1.0, before)], settings.hypotheses, draws)
+            post = infer([first, *SENSORS[name](case, 1.0, before)], draws)
             rows[name].append(figures(post, case.scene.joints))
-        for name in endless if number < settings.endless else ():
-            post = infer(estimator, [first, *SENSORS[name](case, ENDLESS, before)], settings.hypotheses, draws)
-            endless[name] = max(endless[name], 1000 * float((post.joints - alone.joints).norm(dim=-1).max()))
-        for name, (of, contradict) in CONTRADICTIONS.items():
-            if of in rows:
-                evidence[name].append(float(infer(estimator, contradict(case), 1, draws).log_evidence))
+        if number < settings.endless:
+            alone = infer([first], draws)
+            for name, each in moved_mm.items():
+                post = infer([first, *SENSORS[name](case, ENDLESS, before)], draws)
+                each.append(1000 * (post.joints - alone.joints).norm(dim=-1))
+        for name, (agreeing, contradicting) in pairs(case).items():
+            for score, of in (("log evidence", estimator.log_evidence), ("agreement", estimator.agreement)):
+                told = scores.setdefault(name, {}).setdefault(score, [])
+                told.append((float(of(agreeing)), float(of(contradicting))))
     means = {
         name: {k: float(torch.tensor([r[k] for r in each]).mean()) for k in each[0]} for name, each in rows.items()
     }
     auc = {
-        name: roc_auc(torch.tensor([r["log evidence"] for r in rows[of]]), torch.tensor(evidence[name]))
-        for name, (of, _) in CONTRADICTIONS.items()
-        if of in rows
+        name: {score: roc_auc(*torch.tensor(values).unbind(-1)) for score, values in each.items()}
+        for name, each in scores.items()
+    }
+    endless = {
+        name: {"mean": float(torch.stack(each).mean()), "largest": float(torch.stack(each).max())}
+        for name, each in moved_mm.items()
+        if each
     }
     return Result(means, auc, endless)
 
@@ -312,13 +337,65 @@ def spread(values: list[float], decimals: int) -> str:
 
 
 def table(results: list[Result]) -> str:
-    """One row per sensor, means over the seeds and their standard deviations."""
-    keys = list(results[0].figures["no sensor"])
-    lines = ["| sensor beside one camera | " + " | ".join(keys) + " |", "|---" * (1 + len(keys)) + "|"]
+    """One row per sensor, means over the seeds and their standard deviations; then those of the evidence."""
+    keys = list(results[0].figures[NONE])
+    lines = ["| beside one camera | " + " | ".join(keys) + " |", "|---" * (1 + len(keys)) + "|"]
     for name in results[0].figures:
-        cells = [spread([r.figures[name][k] for r in results], 3 if k[-1].isdigit() else 1) for k in keys]
+        cells = [spread([r.figures[name][k] for r in results], 2 if k[-1].isdigit() else 1) for k in keys]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| contradiction | AUC of log evidence | AUC of agreement |", "|---|---|---|"]
+    for name, scores in results[0].auc.items():
+        lines.append(f"| {name} | " + " | ".join(spread([r.auc[name][s] for r in results], 3) for s in scores) + " |")
+    lines += ["", "| with endless noise | mean distance from no sensor, mm | largest, mm |", "|---|---|---|"]
+    for name in results[0].endless:
+        mean, largest = ([r.endless[name][k] for r in results] for k in ("mean", "largest"))
+        lines.append(f"| {name} | {sum(mean) / len(mean):.3f} | {max(largest):.1f} |")
     return "\n".join(lines)
+
+
+def draw(scenarios: dict[str, list[Result]], path: Path) -> None:
+    """Draw errors and coverage with every sensor and without, a colour per scenario."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    errors = {"mean MPJPE": "mean pose's error, mm", "root depth error": "root's depth error, mm"}
+    shares = {"z": "depth", "xy": "place across the view", "root z": "root's depth"}
+    sensors = list(next(iter(scenarios.values()))[0].figures)
+    figure, axes = plt.subplots(1, 5, figsize=(20, 1.8 + 0.5 * len(sensors)), sharey=True)
+    colours = plt.get_cmap("tab10").colors
+
+    def values(results: list[Result], sensor: str, key: str) -> Tensor:
+        return torch.tensor([r.figures[sensor][key] for r in results])
+
+    for number, (scenario, results) in enumerate(scenarios.items()):
+        at = [-y - 0.2 * number for y in range(len(sensors))]
+        for axis, key in zip(axes, errors, strict=False):
+            each = torch.stack([values(results, s, key) for s in sensors])
+            sd = each.std(1) if each.shape[1] > 1 else torch.zeros(len(each))
+            axis.errorbar(each.mean(1), at, xerr=sd, fmt="o", ms=5, lw=1, color=colours[number], label=scenario)
+            axis.axvline(float(each[sensors.index(NONE)].mean()), color=colours[number], lw=0.8, ls=":")
+        for axis, key in zip(axes[2:], shares, strict=True):
+            for level, marker in zip(LEVELS, "<o>", strict=True):
+                inside = [float(values(results, s, f"{key} {level:g}").mean()) for s in sensors]
+                axis.plot(inside, at, marker, ms=5, color=colours[number])
+    axes[1].set_xscale("log")
+    labels = (*errors.values(), *(f"{what} inside 50 (<), 80 (o), 90 % (>)" for what in shares.values()))
+    for axis, label in zip(axes, labels, strict=True):
+        axis.set_xlabel(label)
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_xlim(0, None)
+    for axis in axes[2:]:
+        axis.set_xlim(0.3, 1.02)
+        for level in LEVELS:
+            axis.axvspan(level - 0.05, level + 0.05, color="0.4", alpha=0.25, lw=0)
+            axis.axvline(level, color="0.4", lw=1)
+    axes[0].set_yticks([-y - 0.2 for y in range(len(sensors))], sensors)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4, frameon=False)
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
@@ -329,21 +406,44 @@ def main() -> None:
     parser.add_argument(
         "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
     )
+    parser.add_argument("--scenarios", nargs="+", default=DEFAULT_SCENARIOS, choices=DEFAULT_SCENARIOS, metavar="NAME")
     parser.add_argument("--sensors", nargs="+", default=list(SENSORS), choices=list(SENSORS), metavar="NAME")
-    parser.add_argument("--poses", type=int, default=60, help="per seed; equally many of every subject, rounded down")
-    parser.add_argument("--endless", type=int, default=5, help="on so many poses per seed sensors get endless noise")
+    parser.add_argument("--poses", type=int, default=30, help="per seed; equally many of every subject, rounded down")
+    parser.add_argument("--endless", type=int, default=3, help="on so many poses per seed sensors get endless noise")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hypotheses", type=int, default=50)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--figure", type=Path, help="draw them here (.png)")
     args = parser.parse_args()
     data = load_mocap(args.data, args.split)
-    estimator = PoseEstimator(PosePrior.from_pretrained(args.prior))
-    results = [measure(estimator, data, args, seed) for seed in range(args.seeds)]
-    print(table(results))
-    for name in results[0].auc:
-        print(name, spread([r.auc[name] for r in results], 3))
-    print({name: max(r.endless[name] for r in results) for name in results[0].endless})
+    if args.poses < len(data.people):
+        parser.error(f"--poses must be at least {len(data.people)}, one of every subject, got {args.poses}")
+    if NONE not in args.sensors:
+        parser.error(f"--sensors must hold {NONE!r}, which the others are compared with")
+    poses = args.poses // len(data.people) * len(data.people)
+    prior = PosePrior.from_pretrained(args.prior)
+    estimator = PoseEstimator(prior, sampler=FUSED)
+    started = time.perf_counter()
+    scenarios = {
+        name: [measure(estimator, data, SCENARIOS[name], args, seed) for seed in range(args.seeds)]
+        for name in args.scenarios
+    }
+    minutes = (time.perf_counter() - started) / 60
+    for name, results in scenarios.items():
+        print(
+            f"{name}: {poses} poses of {args.split} subjects x {args.seeds} seeds, "
+            f"{args.hypotheses} hypotheses; mm\n\n{table(results)}\n"
+        )
+    if args.json:
+        report = {
+            "split": args.split, "poses": poses, "hypotheses": args.hypotheses, "sampler": asdict(FUSED),
+            "prior_sha256": prior.sha256, "torch": torch.__version__, "minutes": minutes,
+            "scenarios": {name: [asdict(r) for r in results] for name, results in scenarios.items()},
+        }  # fmt: skip
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    if args.figure:
+        draw(scenarios, args.figure)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffpose_core.commands.options import add_common, check, make_estimator, make_generator, output, viz_grid
+from diffpose_core.commands.options import (
+    add_common,
+    check,
+    check_kept,
+    make_estimator,
+    make_generator,
+    output,
+    viz_grid,
+)
 from diffpose_core.commands.pose_files import SUFFIXES, read_poses, replace_bytes
 from diffpose_core.commands.results import result_bytes
 from diffpose_core.estimator import PoseEstimator
 from diffpose_core.posterior import PosePosterior
+from diffpose_core.sampler import COMPLETING
 
 CAMERA_FROM_FILE = {
     "camera": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
@@ -81,13 +90,14 @@ def run(args: argparse.Namespace) -> None:
         ValueError: a file or an option makes no sense.
     """
     suffix = output(args.out, SUFFIXES)
+    check_kept(args.out, args.poses)
     check("--hypotheses", args.hypotheses, 1, 10_000)
     check("--std", args.std, 1e-4, 1.0)
     draw = viz_grid(args.picture)
     joints, turn = read_poses(args.poses), torch.tensor(CAMERA_FROM_FILE[args.axes])
     if len(joints) * args.hypotheses > MAX_HYPOTHESES:
         raise ValueError(f"{len(joints):,} persons times {args.hypotheses:,} --hypotheses exceed {MAX_HYPOTHESES:,}")
-    estimator = make_estimator(args)
+    estimator = make_estimator(args, COMPLETING)
     posterior = complete(
         estimator, joints @ turn.mT, args.std, args.hypotheses, make_generator(args), args.root_relative
     )

@@ -18,7 +18,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffpose_core.commands.options import add_common, check, make_estimator, make_generator, optional, output, viz_grid
+from diffpose_core.commands.options import (
+    add_common,
+    check,
+    check_kept,
+    make_estimator,
+    make_generator,
+    optional,
+    output,
+    viz_grid,
+)
 from diffpose_core.commands.pose_files import SUFFIXES, pose_bytes, read_poses, replace_bytes
 from diffpose_core.estimator import PoseEstimator
 from diffpose_core.likelihood import KnownJoints, Likelihood, LinearConstraint
@@ -101,6 +110,8 @@ def run(args: argparse.Namespace) -> None:
     if args.out is None and args.picture is None:
         raise ValueError("--out or --picture must be given")
     suffix = output(args.out, (*SUFFIXES, ".glb")) if args.out else ""
+    if args.out and args.know:
+        check_kept(args.out, args.know)
     check("--count", args.count, 1, MAX_SCENE if suffix == ".glb" else 100_000)
     check("--margin", args.margin, 0, 1)
     check("--std", args.std, 1e-4, 1.0)

@@ -58,6 +58,16 @@ def output(path: Path, among: Iterable[str]) -> str:
     return suffix
 
 
+def check_kept(out: Path, source: Path) -> None:
+    """Compare a file to write with one to read.
+
+    Raises:
+        ValueError: they are one, so that what was read would be lost.
+    """
+    if out.exists() and source.exists() and out.samefile(source):
+        raise ValueError(f"--out must be another file than the one that is read, got {out}")
+
+
 def optional(module: str, extra: str, option: str) -> ModuleType:
     """Import a module of this package that needs an extra.
 

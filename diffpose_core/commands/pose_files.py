@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffpose_core.body import MAX_BODY_M
 from diffpose_core.data.readers.arrays import load_arrays
 from diffpose_core.data.readers.files import read_bounded
 from diffpose_core.skeleton import H36M17
@@ -30,8 +31,6 @@ LIMIT_BYTES = 1 << 24
 MAX_PERSONS = 10_000
 MAX_POSITION_M = 1000.0
 """From the origin: nearer than that float32 tells tenths of a millimetre."""
-MAX_BODY_M = 5.0
-"""No two joints of a person lie farther apart."""
 COLUMNS = ("person", "joint", "x_m", "y_m", "z_m")
 NOT_KNOWN = (math.nan,) * 3
 

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from diffpose_core.checks import checked_transform
+
 
 @dataclass(frozen=True)
 class Linearised:
@@ -105,6 +107,22 @@ class Likelihood(Protocol):
 def joint_blocks(covariance: Float[Tensor, "51 51"]) -> Float[Tensor, "17 3 17 3"]:
     """View a covariance of flattened joints joint by joint."""
     return covariance.reshape(17, 3, 17, 3)
+
+
+def checked_pose(camera_from_reference: Tensor | None, device: torch.device) -> Float[Tensor, "3 4"] | None:
+    """Return where a camera is, on ``device``; None: the reference frame is its own.
+
+    Raises:
+        ValueError: it is not a rigid transform.
+    """
+    if camera_from_reference is None:
+        return None
+    return checked_transform("camera_from_reference", camera_from_reference).to(device)
+
+
+def in_camera(points: Float[Tensor, "*batch 3"], pose: Float[Tensor, "3 4"] | None) -> Float[Tensor, "*batch 3"]:
+    """Move points from the reference frame to that of a camera (:func:`checked_pose`)."""
+    return points if pose is None else points @ pose[:, :3].T + pose[:, 3]
 
 
 class Bound(NamedTuple):

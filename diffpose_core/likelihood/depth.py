@@ -11,8 +11,8 @@ from torch import Tensor
 
 from diffpose_core.body import JOINT_RADIUS_M
 from diffpose_core.camera import Camera
-from diffpose_core.checks import checked, checked_std, checked_transform
-from diffpose_core.likelihood.base import Linearised, RootGuess, joint_blocks
+from diffpose_core.checks import checked, checked_std
+from diffpose_core.likelihood.base import Linearised, RootGuess, checked_pose, in_camera, joint_blocks
 from diffpose_core.observation import MISSING
 from diffpose_core.skeleton import H36M17
 
@@ -59,10 +59,6 @@ class _Depth:
             return torch.tensor([0.0, 0.0, 1.0], device=self.device)
         return self.camera_from_reference[2, :3]
 
-    def _in_camera(self, points: Tensor) -> Tensor:
-        pose = self.camera_from_reference
-        return points if pose is None else points @ pose[:, :3].T + pose[:, 3]
-
     def _logs(self, depth: Tensor, readings: _Readings, covariance: Tensor) -> tuple[Tensor, Tensor]:
         """Log densities (per metre) of a reading that is of the joint, and of an outlier."""
         axis = self._axis()
@@ -78,7 +74,7 @@ class _Depth:
     ) -> Linearised:  # fmt: skip
         """Linear in the joints; whether a reading is an outlier is drawn by its responsibility."""
         persons, samples = joints.shape[:2]
-        points = self._in_camera(joints + root[:, :, None])
+        points = in_camera(joints + root[:, :, None], self.camera_from_reference)
         readings = self._readings(points)
         depth = points[..., 2]
         inlier, outlier = self._logs(depth, readings, covariance)
@@ -101,7 +97,7 @@ class _Depth:
         self, joints: Float[Tensor, "P S 17 3"], covariance: Float[Tensor, "51 51"]
     ) -> Float[Tensor, "P S"]:
         """Sum of the readings' log densities, per metre."""
-        points = self._in_camera(joints)
+        points = in_camera(joints, self.camera_from_reference)
         readings = self._readings(points.detach())
         inlier, outlier = self._logs(points[..., 2], readings, covariance)
         return torch.where(readings.known, torch.logaddexp(inlier, outlier), 0.0).sum(-1)
@@ -148,11 +144,11 @@ class JointDepth(_Depth):
         wrong = depth[(depth <= 0) | (depth > MAX_JOINT_DEPTH_M)]
         if len(wrong):
             raise ValueError(f"depth_m must be metres above 0, at most {MAX_JOINT_DEPTH_M:g}, got {float(wrong[0]):g}")
-        self.std_m = checked_std("std_m", std_m, tuple(depth.shape))
+        self.std_m = checked_std("std_m", std_m, tuple(depth.shape)).to(depth.device)
         self.depth_m = torch.where(self.known, depth, 0.0)
         self.outlier = _probability("outlier", outlier)
         self.device = depth.device
-        self.camera_from_reference = _pose(camera_from_reference, self.device)
+        self.camera_from_reference = checked_pose(camera_from_reference, self.device)
 
     @property
     def persons(self) -> int:
@@ -219,7 +215,7 @@ class DepthImage(_Depth):
         self.outlier = _probability("outlier", outlier)
         self._persons = persons
         self.device = depth.device
-        self.camera_from_reference = _pose(camera_from_reference, self.device)
+        self.camera_from_reference = checked_pose(camera_from_reference, self.device)
         self._radius_m = JOINT_RADIUS_M.to(self.device)
 
     @property
@@ -256,7 +252,7 @@ class DepthImage(_Depth):
         """The root's depth, from the readings where the observations before this one guess the joints to be."""
         if so_far is None:
             return None
-        points = self._in_camera(joints + so_far[:, :, None])
+        points = in_camera(joints + so_far[:, :, None], self.camera_from_reference)
         readings = self._readings(points)
         # The wall that most joints of a pose not yet known may see is too far off to be the person.
         near = (readings.depth_m - points[..., 2]).abs() < GATE * points[..., 2]
@@ -267,9 +263,3 @@ def _probability(name: str, value: float) -> float:
     if not 0 < value < 1:
         raise ValueError(f"{name} must lie between 0 and 1, got {value}")
     return value
-
-
-def _pose(camera_from_reference: Tensor | None, device: torch.device) -> Tensor | None:
-    if camera_from_reference is None:
-        return None
-    return checked_transform("camera_from_reference", camera_from_reference).to(device)

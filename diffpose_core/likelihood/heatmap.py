@@ -7,9 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from diffpose_core.camera import Camera
-from diffpose_core.checks import checked_transform
 from diffpose_core.heatmap import LOG_TWO_PI, Heatmaps
-from diffpose_core.likelihood.base import Linearised, RootGuess, joint_blocks
+from diffpose_core.likelihood.base import Linearised, RootGuess, checked_pose, in_camera, joint_blocks
 from diffpose_core.observation import ObservationModel
 from diffpose_core.skeleton import COCO17, Skeleton
 
@@ -70,12 +69,9 @@ class HeatmapLikelihood:
     def __init__(self, heatmaps: Heatmaps, camera: Camera, camera_from_reference: Tensor | None = None) -> None:
         self.heatmaps = heatmaps
         self.camera = camera
-        self.camera_from_reference = None
-        if camera_from_reference is not None:
-            pose = checked_transform("camera_from_reference", camera_from_reference)
-            self.camera_from_reference = pose.to(heatmaps.visibility.device)
-        self.model = ObservationModel.of(heatmaps.skeleton)
         device = heatmaps.visibility.device
+        self.camera_from_reference = checked_pose(camera_from_reference, device)
+        self.model = ObservationModel.of(heatmaps.skeleton)
         self._weights = self.model.weights.to(device)
         self._offset_sd_m = self.model.offset_sd_m.to(device)
         self._focal = 0.5 * (camera.fx + camera.fy)
@@ -128,18 +124,13 @@ class HeatmapLikelihood:
     def _keypoint_covariance(self, covariance: Tensor) -> Tensor:
         return torch.einsum("ki,iajb,kj->kab", self._weights, joint_blocks(covariance), self._weights)
 
-    def _in_camera(self, points: Tensor) -> Tensor:
-        """Move points to the camera's optical frame."""
-        pose = self.camera_from_reference
-        return points if pose is None else points @ pose[:, :3].T + pose[:, 3]
-
     def linearise(
         self, joints: Float[Tensor, "P S 17 3"], root: Float[Tensor, "P S 3"],
         covariance: Float[Tensor, "51 51"], generator: torch.Generator,
     ) -> Linearised:  # fmt: skip
         """Linearise the projection; one mode per joint and hypothesis is drawn by its responsibility."""
         heat = self.heatmaps
-        points = self._in_camera(self._keypoints(joints) + root[:, :, None])
+        points = in_camera(self._keypoints(joints) + root[:, :, None], self.camera_from_reference)
         pixels = self.camera.project(points)
         jacobian = self.camera.jacobian(points)
         if self.camera_from_reference is not None:
@@ -182,7 +173,7 @@ class HeatmapLikelihood:
         self, joints: Float[Tensor, "P S 17 3"], covariance: Float[Tensor, "51 51"]
     ) -> Float[Tensor, "P S"]:
         """Sum of the heatmaps' log densities at the projections, blurred by the joints' spread across the view."""
-        points = self._in_camera(self._keypoints(joints))
+        points = in_camera(self._keypoints(joints), self.camera_from_reference)
         spread = self._keypoint_covariance(covariance)
         if self.camera_from_reference is not None:
             spread = self.camera_from_reference[:, :3] @ spread @ self.camera_from_reference[:, :3].T
@@ -225,5 +216,5 @@ class HeatmapLikelihood:
         pose = self.camera_from_reference
         if pose is None:
             return torch.cat([root[..., :2], root[..., 2:].clamp_min(MIN_ROOT_DEPTH_M)], -1)
-        lacking = (MIN_ROOT_DEPTH_M - self._in_camera(root)[..., 2:]).clamp_min(0)
+        lacking = (MIN_ROOT_DEPTH_M - in_camera(root, pose)[..., 2:]).clamp_min(0)
         return root + self._rays.informed * lacking * pose[2, :3]

@@ -10,8 +10,16 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from diffpose_core.camera import MIN_DEPTH_M, Camera
-from diffpose_core.checks import checked_std, checked_transform
-from diffpose_core.likelihood.base import Linearised, RootGuess, at_least, joint_blocks, log_holds
+from diffpose_core.checks import checked_std
+from diffpose_core.likelihood.base import (
+    Linearised,
+    RootGuess,
+    at_least,
+    checked_pose,
+    in_camera,
+    joint_blocks,
+    log_holds,
+)
 from diffpose_core.observation import MISSING
 
 SURELY_PX = 1e4
@@ -52,11 +60,7 @@ class HiddenJoints:
                 wanted = f"{camera.height}x{camera.width}, as the camera's image"
                 raise ValueError(f"mask must be bool of shape {wanted}, got {mask.dtype} {tuple(mask.shape)}")
             self._depth_px = _signed_distance(mask).to(hidden.device)
-        self.camera_from_reference = None
-        if camera_from_reference is not None:
-            self.camera_from_reference = checked_transform("camera_from_reference", camera_from_reference).to(
-                hidden.device
-            )
+        self.camera_from_reference = checked_pose(camera_from_reference, hidden.device)
 
     @property
     def persons(self) -> int:
@@ -109,10 +113,6 @@ class HiddenJoints:
         rows = (normal[..., None, :] @ self.camera.jacobian(points))[..., 0, :]
         return rows if self.camera_from_reference is None else rows @ self.camera_from_reference[:, :3]
 
-    def _in_camera(self, joints: Tensor) -> Tensor:
-        pose = self.camera_from_reference
-        return joints if pose is None else joints @ pose[:, :3].T + pose[:, 3]
-
     def _log_not_seen(self, inside: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Log p(not seen), and log p(hidden | not seen)."""
         held = log_holds(inside, variance, self.std_px) + math.log1p(-self.missed)
@@ -124,7 +124,7 @@ class HiddenJoints:
         covariance: Float[Tensor, "51 51"], generator: torch.Generator,
     ) -> Linearised:  # fmt: skip
         """Whether a joint is hidden or was missed is drawn; hidden, it is bound to its region's nearest edge."""
-        points = self._in_camera(joints + root[:, :, None])
+        points = in_camera(joints + root[:, :, None], self.camera_from_reference)
         inside, normal = self._inside(points)
         rows = self._rows(points, normal)
         variance = _along(rows, covariance)
@@ -144,7 +144,7 @@ class HiddenJoints:
         self, joints: Float[Tensor, "P S 17 3"], covariance: Float[Tensor, "51 51"]
     ) -> Float[Tensor, "P S"]:
         """Sum of the log probabilities that the joints are not seen."""
-        points = self._in_camera(joints)
+        points = in_camera(joints, self.camera_from_reference)
         inside, normal = self._inside(points)
         total, _ = self._log_not_seen(inside, _along(self._rows(points.detach(), normal), covariance))
         return torch.where(self.hidden[:, None], total, 0.0).sum(-1)

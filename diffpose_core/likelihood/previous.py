@@ -15,6 +15,8 @@ from diffpose_core.posterior import PosePosterior
 BODY_SPEED_M_S = 1.0
 LIMB_SPEED_M_S = 1.5
 """Standard deviations of the speed of the whole body and of a joint beside it: walking, and hands at work."""
+ALIKE = 3.0
+"""Factor on the previous covariance: it holds the prior already, and errors of successive frames are alike."""
 
 
 class PreviousPosterior:
@@ -45,7 +47,7 @@ class PreviousPosterior:
         device = posterior.joints.device
         each = torch.eye(3, device=device).repeat(17, 1)
         off = (posterior.joints - posterior.mean[:, None]).flatten(-2)
-        spread = torch.einsum("ps,psi,psj->pij", posterior.weights, off, off)
+        spread = ALIKE * torch.einsum("ps,psi,psj->pij", posterior.weights, off, off)
         spread = spread + (body_speed_m_s * elapsed_s) ** 2 * each @ each.T
         spread = spread + (limb_speed_m_s * elapsed_s) ** 2 * torch.eye(51, device=device)
         self._mean = posterior.mean

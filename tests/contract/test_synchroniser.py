@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffpose_ros.synchroniser import JUMP_BACK_S, KEPT, Synchroniser
+from diffpose_ros.synchroniser import JUMP_BACK_S, KEPT, LATEST_S, Synchroniser
 
 MS = 10**6
 
@@ -125,6 +125,24 @@ def test_a_recording_that_is_played_again_is_served_again():
         trial.heatmaps("a", stamp, 50000)
         assert trial.heatmaps("b", stamp, 50001) == [[f"a{stamp}", f"b{stamp}"]]
     assert trial.late == []
+
+
+def test_a_camera_far_behind_the_others_is_late_and_not_a_recording_played_again():
+    trial = Trial()
+    behind = round(JUMP_BACK_S * 1000) + 500
+    for stamp in (1000, 1100, 1200):
+        trial.heatmaps("a", stamp + behind, stamp)
+        trial.ready(stamp + 500)
+        assert trial.heatmaps("b", stamp, stamp + 501) == []
+    assert trial.late == ["b"] * 3
+
+
+def test_a_camera_that_was_ahead_of_time_does_not_silence_the_others():
+    trial = Trial()
+    trial.heatmaps("a", 1000 + round(LATEST_S * 1000) + 100, 1000)
+    assert len(trial.ready(1200)) == 1
+    assert trial.heatmaps("b", 1010, 1210) == []
+    assert trial.ready(1410) == [["b1010"]]
 
 
 @pytest.mark.parametrize("cameras", ["a", "ab", "abc"])

@@ -401,6 +401,8 @@ def test_pictures(tmp_path: Path, seen) -> None:
         ("complete seen.json --out out.json --picture a.jpg", "a.jpg: the name must end in .png, got '.jpg'"),
         ("complete seen.json --out nowhere/out.json", "folder not found: nowhere"),
         ("generate --picture nowhere/a.png", "folder not found: nowhere"),
+        ("complete seen.json --out ./seen.json", "--out must be another file than the one that is read, got seen.json"),
+        ("generate --know seen.json --out seen.json", "--out must be another file than the one that is read"),
         ("complete seen.json --out folder.json", "Is a directory"),
         ("complete seen.json --out out.json --device tpu", "tpu"),
         ("generate", "--out or --picture must be given"),

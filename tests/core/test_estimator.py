@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -139,6 +141,13 @@ def test_all_invisible_is_missing_finite_and_leaves_others_alone(prior, people):
     assert torch.isfinite(post.joints).all()
     assert post.covariance[1, 0, 2, 2] > 1.0
     assert post.covariance[0, 0, 2, 2] < 0.5
+
+
+@pytest.mark.parametrize("field", ["joints", "log_weights", "log_evidence"])
+def test_what_is_no_number_never_leaves(prior, people, field):
+    post = PoseEstimator(prior)(observe(people[:1]), CAMERA, 2)
+    with pytest.raises(FloatingPointError, match=field):
+        replace(post, **{field: torch.full_like(getattr(post, field), torch.nan)})
 
 
 def test_no_person(prior):

@@ -76,6 +76,12 @@ def test_who_is_seen_by_one_camera_only_is_kept_and_who_by_neither_is_not_made_u
     assert associate(estimator, views) == [(0, None), (1, 1), (None, 0)]
 
 
+def test_a_crowd_is_told_apart_in_parts(estimator, people, monkeypatch):
+    monkeypatch.setattr("diffpose_core.fusion.AT_ONCE", 4)  # of nine pairs
+    views = [seen(people, HERE), seen(people[[2, 0, 1]], looking_from(90.0), seed=1)]
+    assert associate(estimator, views) == [(0, 1), (1, 2), (2, 0)]
+
+
 def test_three_cameras(estimator, people):
     views = [
         seen(people[[0, 1]], HERE), seen(people[[1, 2]], looking_from(80.0), seed=1),

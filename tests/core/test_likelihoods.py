@@ -83,11 +83,13 @@ def wall(distance_m: float = 3.9) -> torch.Tensor:
 ALL = torch.ones(2, 17, dtype=torch.bool)
 MASK = torch.zeros(480, 640, dtype=torch.bool)
 MASK[:, :300] = True
+SLANTED = (0.02**2 * torch.tensor([[4.0, 1.0, 0.0], [1.0, 1.0, 0.5], [0.0, 0.5, 2.0]])).expand(2, 17, 3, 3)
 KINDS: dict[str, Callable[[torch.Tensor, float], Likelihood]] = {
     # observations of the people, their noise some factor times what is usual
     "heatmaps": lambda x, k: seen_by(x, sigma_px=5 * k),
     "second camera": lambda x, k: seen_by(x, SIDE, 5 * k),
     "known joints": lambda x, k: KnownJoints(x, ALL, 0.02 * k),
+    "known joints with covariances": lambda x, k: KnownJoints.of_covariance(x, ALL, k**2 * SLANTED),
     "known joints about the root": lambda x, k: KnownJoints(x - x[:, :1], ALL, 0.02 * k, root_relative=True),
     "bones": lambda x, k: KnownLengths.of_bones(bone_lengths(x), 0.01 * k),
     "height": lambda x, k: KnownLengths.of_height(torch.tensor([1.7, 1.8]), 0.02 * k),
@@ -177,7 +179,7 @@ def test_says_whom_and_what_it_observes(kind, people):
     assert "2 persons" in y.describe()
     status = y.to(torch.device("cpu")).status()
     assert status.shape == (2, 17)
-    placing = {"heatmaps", "second camera", "known joints", "known joints about the root"}
+    placing = {"heatmaps", "second camera", *(k for k in KINDS if k.startswith("known joints"))}
     expected = OBSERVED if kind in placing else INFERRED if kind == "previous" else MISSING
     assert (status == expected).all()
 
@@ -222,6 +224,21 @@ def test_a_bound_is_the_gaussian_with_the_same_moments(excess, spread, std):
 def test_the_further_below_its_bound_the_stronger_it_pulls(excess, std):
     near, far = (at_least(torch.tensor(e), torch.tensor(0.0), std).residual for e in (excess, excess - 0.003))
     assert far > near
+
+
+def test_what_is_known_in_one_direction_is_left_open_in_the_others(prior, people):
+    """The wrist's height is known to a centimetre, its place in the plane to a metre."""
+    known = torch.zeros(2, 17, dtype=torch.bool)
+    known[:, J("LWrist")] = True
+    covariance = torch.diag(torch.tensor([1.0, 1e-4, 1.0])).expand(2, 17, 3, 3)
+    raised = people - torch.tensor([0.0, 0.15, 0.0])
+    post = PoseEstimator(prior, sampler=SamplerConfig(steps=10)).infer(
+        [KnownJoints.of_covariance(raised, known, covariance)], 60, torch.Generator().manual_seed(0)
+    )
+    wrist = post.joints[:, :, J("LWrist")]
+    assert (wrist[..., 1].mean(1) - raised[:, J("LWrist"), 1]).abs().max() < 0.03
+    assert (wrist[..., 1].std(1) < 0.05).all()
+    assert (wrist[..., [0, 2]].std(1) > 0.3).all()
 
 
 def test_lengths_of_a_known_skeleton():
@@ -396,6 +413,12 @@ def bad(match: str, build: Callable[[], object]):
         bad("camera_from_reference must have shape 3x4", lambda: HeatmapLikelihood(
             seen_by(torch.ones(1, 17, 3)).heatmaps, CAMERA, torch.eye(3))),
         bad("camera_from_reference must hold a rotation", lambda: JointDepth(torch.ones(1, 17), 0.1, 2 * SIDE)),
+        bad("covariance_m2 must be positive definite, got .* of joint 0 of person 0", lambda: KnownJoints.of_covariance(
+            torch.ones(2, 17, 3), ALL, -SLANTED)),
+        bad("covariance_m2 must be symmetric", lambda: KnownJoints.of_covariance(
+            torch.ones(2, 17, 3), ALL, SLANTED + torch.ones(3, 3).triu(1))),
+        bad("covariance_m2 must be finite", lambda: KnownJoints.of_covariance(
+            torch.ones(2, 17, 3), ALL, torch.nan * SLANTED)),
         bad("lengths_m must have shape \\*x16", lambda: KnownLengths.of_bones(torch.ones(1, 17))),
         bad("lengths_m must be metres above 0, at most 20, got -1", lambda: KnownLengths.of_bones(-torch.ones(1, 16))),
         bad("height_m must have shape \\*", lambda: KnownLengths.of_height(torch.ones(1, 1))),
@@ -410,6 +433,12 @@ def bad(match: str, build: Callable[[], object]):
             "LWrist", "HeadTop", up=(0.0, -3.0, 0.0))),
         bad("std must be one number or have shape", lambda: KnownJoints(
             torch.ones(2, 17, 3), ALL, torch.ones(3))),
+        bad("joints must be metres, at most 5 apart, got 1000 of person 1", lambda: KnownJoints(
+            torch.linspace(0, 1, 17)[:, None] * torch.tensor([1.0, 1000.0])[:, None, None] * torch.ones(3), ALL, 0.1)),
+        bad("not finite where known is true, at index \\(0, 0, 0\\): nan", lambda: KnownJoints(
+            torch.full((2, 17, 3), torch.nan), ALL, 0.1)),
+        bad("std must be positive and finite, got inf", lambda: KnownJoints(
+            torch.ones(2, 17, 3), ALL, torch.tensor(torch.inf))),
         bad("std must be positive and finite, got 0", lambda: KnownJoints(torch.ones(2, 17, 3), ALL, 0.0)),
         bad("std_m must be positive and finite, got 0", lambda: KnownLengths.of_height(torch.ones(1), 0.0)),
         bad("std_m must be one number or have shape", lambda: JointDepth(torch.ones(1, 17), torch.ones(3))),

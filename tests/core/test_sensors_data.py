@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_training import UPRIGHT
 
-from diffpose_core import H36M17, Camera
+from diffpose_core import H36M17, Camera, PoseEstimator, PosePrior
 from diffpose_core.body import BONE_RADIUS_M, BONES, JOINT_RADIUS_M
 from diffpose_core.data import (
     DepthNoise,
@@ -18,7 +18,9 @@ from diffpose_core.data import (
     see_from,
     synthesize,
 )
+from diffpose_core.likelihood import HeatmapLikelihood, KnownLengths
 from diffpose_core.metrics import bone_lengths, roc_auc
+from diffpose_core.sampler import FUSED
 
 STANDING = torch.tensor([UPRIGHT[name] for name in H36M17.joints], dtype=torch.float32)
 CAMERA = Camera(100.0, 100.0, 50.0, 40.0, 101, 81)
@@ -207,3 +209,13 @@ def test_area_under_the_curve():
         roc_auc(torch.ones(2), torch.zeros(0))
     with pytest.raises(ValueError, match="higher"):
         roc_auc(torch.tensor([torch.nan]), torch.ones(1))
+
+
+def test_sharp_observations_that_contradict_each_other_do_not_tear_bodies_apart():
+    generator = torch.Generator().manual_seed(0)
+    scene = synthesize(STANDING[None], SyntheticConfig(noise=0.002), generator)
+    wrong = bone_lengths(scene.joints) * torch.exp(0.3 * torch.randn(1, 16, generator=generator))
+    estimator = PoseEstimator(PosePrior.from_pretrained(), sampler=FUSED)
+    observed = [HeatmapLikelihood(scene.heatmaps, scene.camera), KnownLengths.of_bones(wrong, 0.002)]
+    post = estimator.infer(observed, 20, generator)
+    assert bone_lengths(post.joints).max() < 1.5

@@ -69,7 +69,8 @@ def test_two_people_are_found_in_the_room(nodes, people):
     assert message.header.frame_id == "map"
     assert message.header.stamp == stamp
     assert (message.skeleton, message.num_hypotheses, message.num_joints) == ("H36M17", 50, 17)
-    assert sorted(p.id for p in message.persons) == [0, 1]
+    assert [p.id for p in message.persons] == [0, 1]
+    assert [p.score for p in message.persons] == [pytest.approx(0.95), pytest.approx(0.9)]  # falling
     found = sorted(message.persons, key=lambda p: p.mean[0])
     assert [scene.error_m(p, truth) < NEAR_M for p, truth in zip(found, people, strict=True)] == [True, True]
     # The score is that of the camera that was surest of the person.
@@ -286,7 +287,10 @@ def test_a_pose_without_a_place_is_completed_about_its_pelvis(nodes):
     [
         ({"skeleton": "COCO17"}, "skeleton must be H36M17, got 'COCO17'"),
         ({"known": [True] * 16}, "known must hold a positive multiple of 17 values, got 16"),
-        ({"known": [True] * 17}, "joints holds values that are not finite where known is true"),
+        (
+            {"known": [True] * 17},
+            "joints holds a value that is not finite where known is true, at index (0, 12, 0): nan",
+        ),
         ({"joints": [0.0] * 50}, "joints must hold 1 x 17 x 3 = 51 values as known says, got 50"),
         ({"std": [0.0]}, "std must be positive and finite"),
         ({"std": [float("nan")]}, "std must be positive and finite"),

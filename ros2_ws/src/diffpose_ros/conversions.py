@@ -226,7 +226,8 @@ def hypotheses_message(
     count, samples, joints, _ = posterior.joints.shape
     message = Hypotheses(header=header, skeleton=posterior.skeleton.name, num_hypotheses=samples, num_joints=joints)
     weights, points, mean = posterior.weights.cpu(), posterior.joints.cpu(), posterior.mean.cpu()
-    covariance = torch.stack([posterior.covariance[..., a, b] for a, b in UPPER], -1).cpu()
+    full = posterior.covariance
+    covariance = torch.stack([full[..., a, b] for a, b in UPPER], -1).cpu()
     if posterior.log_evidence is None:
         raise ValueError("posterior holds no log_evidence")
     status, log_evidence = posterior.status.cpu(), posterior.log_evidence.tolist()

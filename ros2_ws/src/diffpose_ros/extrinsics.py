@@ -63,7 +63,7 @@ class FileExtrinsics:
             raise ValueError(f"extrinsics file {path} must hold at most {MAX_FILE_BYTES} bytes, got {size}")
         try:
             data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"extrinsics file {path} is not YAML: {error}") from error
         try:
             named = _entry(data, "target_frame", str)
@@ -71,7 +71,7 @@ class FileExtrinsics:
                 raise ValueError(f"target_frame is {named!r}, the parameter target_frame is {target_frame!r}")
             entries = _entry(data, "cameras", dict)
             self._known = {name: _camera(_entry(entries, name, dict, "cameras."), name) for name in cameras}
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"extrinsics file {path}: {error}") from error
 
     def __call__(self, camera: str, header: Header) -> Tensor:

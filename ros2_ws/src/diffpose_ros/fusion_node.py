@@ -90,11 +90,13 @@ class FusionNode(InferenceNode[FusionParameters]):
             max(source.persons[i].score for source, i in zip(sources, members, strict=True) if i is not None)
             for members in fused.members
         ]
+        order = sorted(range(len(scores)), key=lambda person: -scores[person])
         for members in fused.members:
             self.health.count(f"persons_seen_by_{sum(i is not None for i in members)}")
         stamp = min((source.header.stamp for source in sources), key=nanoseconds)
         header = Header(stamp=stamp, frame_id=p.target_frame)
-        self.publish(fused.posterior.transformed(target_from_reference), header, range(len(scores)), scores)
+        posterior = fused.posterior.of(order).transformed(target_from_reference)
+        self.publish(posterior, header, range(len(order)), [scores[person] for person in order])
         return stamp
 
     def _views(self, group: Group) -> tuple[list[fusion.View], list[HeatmapsMessage]]:

@@ -9,8 +9,10 @@ from typing import Any
 
 KEPT = 30
 """Messages of one topic kept while others are waited for."""
-JUMP_BACK_S = 10.0
-"""A stamp so far before those already served means that time began anew: a recording is played again."""
+JUMP_BACK_S = 1.0
+"""Stamps of one camera come in order: one so far before its newest means that a recording is played again."""
+LATEST_S = 10.0
+"""Nor is a camera so far behind the others: it is they that were ahead of time."""
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Synchroniser:
     def heatmaps(self, name: str, stamp_ns: int, message: Any, now_ns: int) -> list[dict[str, View]]:
         """Take the heatmaps of a camera; return the groups that are ready, views by camera."""
         camera = self._cameras[name]
-        if stamp_ns < camera.closed_ns - JUMP_BACK_S * 1e9:
+        if stamp_ns < max(camera.newest_ns - JUMP_BACK_S * 1e9, camera.closed_ns - LATEST_S * 1e9):
             self._begin_anew()
             camera = self._cameras[name]
         if stamp_ns <= camera.closed_ns:
