@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -19,6 +20,9 @@ BONE_GROUPS: tuple[tuple[str, ...], ...] = (
     ("RHip", "LHip"), ("RKnee", "LKnee"), ("RAnkle", "LAnkle"), ("Spine",), ("Thorax",),
     ("Nose", "HeadTop"), ("RShoulder", "LShoulder"), ("RElbow", "LElbow"), ("RWrist", "LWrist"),
 )  # fmt: skip
+# Each limb from its root joint outwards.
+ARMS = (("RShoulder", "RElbow", "RWrist"), ("LShoulder", "LElbow", "LWrist"))
+LEGS = (("RHip", "RKnee", "RAnkle"), ("LHip", "LKnee", "LAnkle"))
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class AugmentConfig:
         definition_prob: fraction of poses whose joint definitions are varied, since data
             sets place hips, shoulders, nose and head top differently.
         mix_prob: fraction of poses that take the upper body of another pose drawn with them.
+        arm_prob: probability of each arm to be held as in another pose drawn with it.
+        leg_prob: the same of each leg.
     """
 
     pitch_sd_deg: float = 12.0
@@ -41,10 +47,12 @@ class AugmentConfig:
     bone_sd: float = 0.07
     definition_prob: float = 0.5
     mix_prob: float = 0.0
+    arm_prob: float = 0.0
+    leg_prob: float = 0.0
 
     RANGES: ClassVar[Ranges] = {
         "pitch_sd_deg": (0, 90), "roll_sd_deg": (0, 90), "scale_sd": (0, 1), "bone_sd": (0, 1),
-        "definition_prob": (0, 1), "mix_prob": (0, 1),
+        "definition_prob": (0, 1), "mix_prob": (0, 1), "arm_prob": (0, 1), "leg_prob": (0, 1),
     }  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -153,6 +161,31 @@ def mix_bodies(joints: Float[Tensor, "n 17 3"], prob: float, generator: torch.Ge
     return torch.where(which[:, None, None], mixed, joints)
 
 
+def _trunk_axes(joints: Tensor, limb: tuple[str, ...]) -> Float[Tensor, "n 3 3"]:
+    """Axes of the thorax for an arm, of the pelvis for a leg: columns left, up and forward."""
+    low, high, side = ("Spine", "Thorax", "Shoulder") if limb in ARMS else ("Pelvis", "Spine", "Hip")
+    lateral = joints[:, _J("L" + side)] - joints[:, _J("R" + side)]
+    return torch.stack(_body_axes(joints[:, _J(high)] - joints[:, _J(low)], lateral), -1)
+
+
+def exchange_limbs(
+    joints: Float[Tensor, "n 17 3"], limbs: tuple[tuple[str, ...], ...], prob: float, generator: torch.Generator
+) -> Float[Tensor, "n 17 3"]:
+    """Hold each limb, with a probability, as another pose does, seen from its trunk; bones keep their lengths."""
+    n = len(joints)
+    out = joints.clone()
+    for limb in limbs:
+        partner = joints[torch.randperm(n, generator=generator, device=joints.device)]
+        which = torch.rand(n, 1, generator=generator, device=joints.device) < prob
+        turn = _trunk_axes(joints, limb) @ _trunk_axes(partner, limb).mT
+        for parent, child in pairwise(map(_J, limb)):
+            bone, taken = (pose[:, child] - pose[:, parent] for pose in (joints, partner))
+            length = bone.norm(dim=-1, keepdim=True)
+            turned = length * torch.nn.functional.normalize((turn @ taken[..., None])[..., 0], dim=-1)
+            out[:, child] = torch.where(which, out[:, parent] + turned, joints[:, child])
+    return out
+
+
 def augment(
     world: Float[Tensor, "n 17 3"], config: AugmentConfig, generator: torch.Generator
 ) -> Float[Tensor, "n 17 3"]:
@@ -162,6 +195,9 @@ def augment(
     joints = mirror(joints, torch.rand(n, generator=generator, device=world.device) < 0.5)
     if config.mix_prob > 0:
         joints = mix_bodies(joints, config.mix_prob, generator)
+    for limbs, prob in ((ARMS, config.arm_prob), (LEGS, config.leg_prob)):
+        if prob > 0:
+            joints = exchange_limbs(joints, limbs, prob, generator)
     joints = _rescale_bones(joints, config, generator)
     if config.definition_prob > 0:
         joints = vary_definition(joints, config.definition_prob, generator)

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from diffpose_core import H36M17
 from diffpose_core.data import AugmentConfig, augment
-from diffpose_core.data.augment import camera_rotation, mirror, mix_bodies, vary_definition
+from diffpose_core.data.augment import (
+    ARMS,
+    LEGS,
+    _rescale_bones,
+    camera_rotation,
+    exchange_limbs,
+    mirror,
+    mix_bodies,
+    vary_definition,
+)
 
 LOWER = [H36M17.index(n) for n in ("Pelvis", "RHip", "RKnee", "RAnkle", "LHip", "LKnee", "LAnkle")]
 UPPER = [i for i in range(17) if i not in LOWER]
@@ -88,6 +97,92 @@ def test_no_mixing_changes_nothing_and_half_changes_about_half():
     assert torch.equal(mix_bodies(joints, 0.0, g), joints)
     changed = (mix_bodies(joints, 0.5, g) != joints).flatten(1).any(1).float().mean()
     assert 0.4 < float(changed) < 0.6
+
+
+MOVED = {limb: [H36M17.index(n) for n in limb[1:]] for limb in (*ARMS, *LEGS)}
+TRUNK = {"Shoulder": ("Spine", "Thorax"), "Hip": ("Pelvis", "Spine")}
+
+
+def seen_from_trunk(joints, limb):
+    """Directions of a limb's two bones along the trunk's left, up and forward axes: [n, 2, 3]."""
+    at = {name: joints[:, i] for i, name in enumerate(H36M17.joints)}
+    side = limb[0][1:]
+    low, high = TRUNK[side]
+    up = at[high] - at[low]
+    forward = torch.linalg.cross(at["L" + side] - at["R" + side], up)
+    axes = torch.nn.functional.normalize(torch.stack([torch.linalg.cross(up, forward), up, forward], 1), dim=-1)
+    bones = torch.stack([at[b] - at[a] for a, b in (limb[:2], limb[1:])], 1)
+    return torch.nn.functional.normalize(bones, dim=-1) @ axes.mT
+
+
+@pytest.mark.parametrize("limb", [*ARMS, *LEGS], ids=lambda limb: limb[0])
+def test_an_exchanged_limb_is_held_as_another_pose_holds_it(limb):
+    joints = people(64)
+    changed = exchange_limbs(joints, (limb,), 1.0, torch.Generator().manual_seed(1))
+    kept = [i for i in range(17) if i not in MOVED[limb]]
+    assert torch.equal(changed[:, kept], joints[:, kept])
+    torch.testing.assert_close(bones(changed), bones(joints))
+    before, after = (seen_from_trunk(pose, limb).flatten(1) for pose in (joints, changed))
+    partner = torch.cdist(after, before).argmin(1)
+    torch.testing.assert_close(after, before[partner], atol=1e-5, rtol=0)
+    assert sorted(partner.tolist()) == list(range(64))
+    assert not torch.equal(partner, torch.arange(64))
+
+
+def test_arms_are_exchanged_and_keep_their_own_length():
+    at = {name: torch.zeros(2, 3) for name in H36M17.joints}  # both upright, hips and shoulders along x
+    at["Spine"][:, 2], at["Thorax"][:, 2] = 0.2, 0.5
+    at["LShoulder"][:], at["RShoulder"][:] = torch.tensor([0.2, 0, 0.5]), torch.tensor([-0.2, 0, 0.5])
+    at["LElbow"][:] = torch.tensor([[0.2, 0.0, 0.2], [0.8, 0.0, 0.5]])  # the first's hangs, the second's points aside
+    at["LWrist"][:] = torch.tensor([[0.2, 0.0, 0.0], [0.8, 0.4, 0.5]])  # ... with the forearm along y
+    joints = torch.stack([at[name] for name in H36M17.joints], 1)
+    draws = [exchange_limbs(joints, ARMS[1:], 1.0, torch.Generator().manual_seed(s)) for s in range(20)]
+    swapped = next(d for d in draws if float((d - joints).abs().max()) > 0.01)
+    elbow, wrist = (H36M17.index(n) for n in ("LElbow", "LWrist"))
+    torch.testing.assert_close(swapped[:, elbow], torch.tensor([[0.5, 0.0, 0.5], [0.2, 0.0, -0.1]]))
+    torch.testing.assert_close(swapped[:, wrist], torch.tensor([[0.5, 0.2, 0.5], [0.2, 0.0, -0.5]]))
+
+
+@given(st.floats(0, 1))
+def test_each_limb_is_exchanged_as_often_as_said(prob):
+    joints = people(400)
+    changed = exchange_limbs(joints, ARMS + LEGS, prob, torch.Generator().manual_seed(1))
+    for moved in MOVED.values():
+        share = ((changed - joints)[:, moved].norm(dim=-1) > 1e-5).all(1).float().mean()
+        assert float(share) == pytest.approx(prob, abs=0.1)
+
+
+def test_arms_and_legs_are_exchanged_as_configured_and_not_at_all_by_default():
+    joints = people(50)
+    still = {"pitch_sd_deg": 0, "roll_sd_deg": 0, "scale_sd": 0, "bone_sd": 0, "definition_prob": 0}
+
+    def augmented(**config):
+        return augment(joints, AugmentConfig(**still, **config), torch.Generator().manual_seed(0))
+
+    def angles(pose, limbs):  # at elbows or knees, which no turn and no mirror changes
+        return torch.stack([seen_from_trunk(pose, limb).prod(1).sum(-1) for limb in limbs], 1).sort(1).values
+
+    plain = augmented()
+    assert torch.equal(plain, augmented(arm_prob=0, leg_prob=0))
+    for config, changed, kept in (({"arm_prob": 1}, ARMS, LEGS), ({"leg_prob": 1}, LEGS, ARMS)):
+        result = augmented(**config)
+        torch.testing.assert_close(angles(result, kept), angles(plain, kept), atol=1e-5, rtol=0)
+        assert ((angles(result, changed) - angles(plain, changed)).abs().amax(1) > 1e-4).float().mean() > 0.9
+
+
+def test_a_probability_of_zero_draws_no_random_number():
+    """So that trainings of before the exchange of limbs come out the same, bit for bit."""
+    used, expected = (torch.Generator().manual_seed(3) for _ in range(2))
+    joints = people(8)
+    config = AugmentConfig(definition_prob=0)
+    result = augment(joints, config, used)
+    mirrored = mirror(joints - joints[:, :1], torch.rand(8, generator=expected) < 0.5)
+    bent = _rescale_bones(mirrored, config, expected)
+    yaw = torch.rand(8, generator=expected) * (2 * math.pi)
+    pitch, roll = (math.radians(sd) * torch.randn(8, generator=expected) for sd in (12.0, 4.0))
+    turned = torch.einsum("nij,nkj->nki", camera_rotation(yaw, pitch, roll), bent)
+    assert torch.equal(result, turned - turned[:, :1])
+    assert torch.equal(used.get_state(), expected.get_state())
 
 
 def test_definitions_move_hips_apart_and_leave_knees_alone():
