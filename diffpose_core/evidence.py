@@ -19,6 +19,8 @@ SIGMA = 1.0
 PASSES = 2
 """Linearisations: about the components' means, then about what the observations make of them."""
 SEED = 0
+NOTHING = -1e30
+"""Log evidence of what is not explained at all, nats: messages carry no infinity."""
 
 
 class Evidence:
@@ -66,6 +68,8 @@ class Evidence:
         misfit = (unexplained * q[..., 0]).sum(-1) + (((step[..., 0] - root_offset) / root_sd) ** 2).sum(-1)
         log_volume = _log_diagonal(gain.factor) + _log_diagonal(gain.root_factor) + root_sd.log().sum()
         logs = seen.log_scale - 0.5 * misfit - log_volume
+        # Where a barely trained prior's component lies beyond all linearising it explains nothing.
+        logs = torch.where(torch.isfinite(logs), logs, NOTHING)
         return torch.logsumexp(logs, -1) - math.log(logs.shape[-1])
 
 

@@ -17,7 +17,7 @@ POSE_SD_M = 0.1
 """How far the mean offset of known joints is off while the pose is not known yet."""
 
 FIT_SD_M = 0.01
-"""How well a body of the prior fits a real one at best; joints known better than that would bend it to fit."""
+"""How well a body of the prior fits a real one at best: two joints or more, known better, would bend it to fit."""
 
 
 class KnownJoints:
@@ -90,7 +90,8 @@ class KnownJoints:
     def _set_covariance(self, told: Float[Tensor, "P 17 3 3"]) -> None:
         eye = torch.eye(3, device=told.device)
         self.covariance_m2 = told
-        self._believed = told + FIT_SD_M**2 * eye
+        bends = (self.known.sum(-1) > 1)[:, None, None, None]  # one joint alone fits any body
+        self._believed = told + FIT_SD_M**2 * bends * eye
         factor = torch.linalg.cholesky(self._believed)
         self._whitener = self.known[..., None, None] * torch.linalg.solve_triangular(factor, eye, upper=False)
 
