@@ -20,8 +20,6 @@ from diffpose_core.viz import COLORS
 
 PICTURED = 8
 """Generated poses in the picture."""
-BEYOND_M = 100.0
-"""Where joints are drawn that lie further off."""
 
 
 def open_log(path: Path) -> logging.Logger:
@@ -41,16 +39,12 @@ def generated(model: Denoiser) -> Tensor:
 
 
 def draw_poses(joints: Tensor) -> np.ndarray:
-    """Draw poses [N, 17, 3] as the camera sees them and, below, from its right: an image [H, W, 3] uint8.
-
-    What lies beyond ``BEYOND_M``, or is not a number, is drawn there: far outside of the picture.
-    """
+    """Draw poses [N, 17, 3] as the camera sees them and, below, from its right: an image [H, W, 3] uint8."""
     figure = Figure(figsize=(1.5 * len(joints), 3.2), dpi=80, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(2, len(joints), squeeze=False)
     for row, across in zip(panels, (0, 2), strict=True):
-        # A network that is hardly trained may generate poses of any size, of which Agg draws none.
-        for axes, pose in zip(row, joints.nan_to_num(BEYOND_M).clamp(-BEYOND_M, BEYOND_M).numpy(), strict=True):
+        for axes, pose in zip(row, joints.numpy(), strict=True):
             for edge in H36M17.edges:
                 sides = {H36M17.side(j) for j in edge} - {"center"}
                 color = COLORS[sides.pop() if len(sides) == 1 else "center"]

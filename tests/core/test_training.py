@@ -22,7 +22,6 @@ from torch.utils.tensorboard import SummaryWriter
 from diffpose_core import H36M17, PosePrior
 from diffpose_core.data.prepared import SPLITS, Description, Recording, open_prepared, write_prepared
 from diffpose_core.training import MixtureConfig, TrainConfig, open_data, read_settings
-from diffpose_core.training.report import draw_poses
 from diffpose_core.training.run import check_run, lock_run
 from diffpose_core.training.trainer import HeldOut, shards_of
 
@@ -251,18 +250,6 @@ def test_one_training_at_a_time_and_ctrl_c_says_how_to_go_on(tmp_path: Path) -> 
         lock_run(run)
     held.close()
     lock_run(run).close()
-
-
-def test_poses_of_any_size_are_drawn_and_those_of_people_as_they_are() -> None:
-    people = torch.full((2, 17, 3), 0.3)
-    people[:, ::2] = -0.3
-    wild = people.clone()
-    wild[1] *= 1e37
-    wild[1, 3] = torch.nan
-    usual, drawn = draw_poses(people), draw_poses(wild)
-    half = usual.shape[1] // 2
-    assert (usual[:, :half] < 250).any()
-    assert (drawn[:, :half] == usual[:, :half]).all()
 
 
 def test_a_file_in_the_place_of_the_run_folder_is_refused_in_one_line(tmp_path: Path) -> None:
