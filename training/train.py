@@ -13,7 +13,9 @@ Loss and noise distribution: Karras et al. (2206.00364), eq. 2 and table 1. See 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +61,15 @@ def parse(arguments: Sequence[str]) -> Command:
 
 def main() -> None:
     """Train, or say what would be trained."""
+    interrupted = threading.Event()
+
+    def on_interrupt(*_: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    # C++ code below, matplotlib's for one, turns an interrupt that hits it into an error of its own.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, on_interrupt)
     try:
         command = parse(sys.argv[1:])
         if command.dry_run:
@@ -67,9 +78,9 @@ def main() -> None:
         accelerator = make_accelerator(command.settings.train.precision, command.device)
         train(command.settings, command.out, accelerator)
         accelerator.end_training()
-    except (OSError, ValueError) as error:
-        sys.exit(f"train.py: {error}")
-    except KeyboardInterrupt:
+    except (OSError, ValueError, KeyboardInterrupt) as error:
+        if not (interrupted.is_set() or isinstance(error, KeyboardInterrupt)):
+            sys.exit(f"train.py: {error}")
         print("train.py: stopped; the same command goes on from the last saved state", file=sys.stderr)
         sys.exit(130)  # what a shell reports of ctrl-C
 
