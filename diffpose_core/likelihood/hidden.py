@@ -69,9 +69,13 @@ class HiddenJoints:
 
     def to(self, device: torch.device) -> HiddenJoints:
         """Return a copy on ``device``."""
-        return HiddenJoints(
-            self.hidden.to(device), self.camera, self.mask, self.missed, self.std_px, self.camera_from_reference
+        moved = HiddenJoints(
+            self.hidden.to(device), self.camera, None, self.missed, self.std_px, self.camera_from_reference
         )
+        moved.mask = self.mask
+        # Measured once: the distances of a large mask cost more than an inference's other preparations.
+        moved._depth_px = None if self._depth_px is None else self._depth_px.to(device)
+        return moved
 
     def describe(self) -> str:
         """Say in one line what was observed, how surely, of how many persons."""
