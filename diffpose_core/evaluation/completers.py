@@ -129,6 +129,17 @@ class AlignedPoses:
         angle = best_turn(seen, gaussian.mean.reshape(-1, 3).float(), known)
         return gaussian, turn(seen, angle), lambda poses: turn(poses, -angle.expand(poses.shape[:-2])) + middle
 
+    def complete(
+        self, joints: Float[Tensor, "P 17 3"], known: Bool[Tensor, "P 17"],
+        draw: Callable[[Gaussian, Tensor, Tensor], Tensor],
+    ) -> Float[Tensor, "P n 17 3"]:  # fmt: skip
+        """Return what ``draw`` makes of each person's fit, placed joints and mask, [n, 17, 3], moved back to them."""
+        completed = []
+        for pose, mask in zip(joints, known, strict=True):
+            gaussian, seen, back = self.place(pose, mask)
+            completed.append(back(draw(gaussian, seen, mask).float()))
+        return torch.stack(completed)
+
 
 class MeanPose:
     """The mean training pose, placed: one hypothesis, repeated."""
@@ -141,11 +152,8 @@ class MeanPose:
         generator: torch.Generator,
     ) -> Float[Tensor, "P S 17 3"]:  # fmt: skip
         """Place the mean pose."""
-        placed = []
-        for pose, mask in zip(joints, known, strict=True):
-            gaussian, _, back = self.training.place(pose, mask)
-            placed.append(back(gaussian.mean.reshape(1, -1, 3).float()))
-        return torch.stack(placed).expand(-1, hypotheses, -1, -1)
+        one = self.training.complete(joints, known, lambda gaussian, *_: gaussian.mean.reshape(1, -1, 3))
+        return one.expand(-1, hypotheses, -1, -1)
 
 
 class GaussianAligned:
@@ -159,11 +167,9 @@ class GaussianAligned:
         generator: torch.Generator,
     ) -> Float[Tensor, "P S 17 3"]:  # fmt: skip
         """Draw from the conditional Gaussian."""
-        drawn = []
-        for pose, mask in zip(joints, known, strict=True):
-            gaussian, seen, back = self.training.place(pose, mask)
-            drawn.append(back(gaussian.given(seen, mask, std_m).draw(hypotheses, generator).float()))
-        return torch.stack(drawn)
+        return self.training.complete(
+            joints, known, lambda gaussian, seen, mask: gaussian.given(seen, mask, std_m).draw(hypotheses, generator)
+        )
 
 
 class NearestPoses:
