@@ -363,22 +363,28 @@ def draw_calibration(curves: Figures, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main() -> None:
-    """Parse the command line, evaluate, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def report_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of what every report on held-out people takes: benchmark, completion, sensors."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="prepared motion data (training/prepare.py)")
     parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
     parser.add_argument(
         "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
     )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--hypotheses", type=int, default=50)
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    return parser
+
+
+def main() -> None:
+    """Parse the command line, evaluate, print the tables."""
+    parser = report_parser(__doc__)
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS), metavar="NAME")
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME")
     parser.add_argument("--poses", type=int, default=510, help="in all; equally many of every subject, so rounded down")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--hypotheses", type=int, default=50)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--figure", type=Path, help="draw them here (.png)")
     parser.add_argument("--calibration-figure", type=Path, help="draw calibration curves and ranks here (.png)")
     args = parser.parse_args()

@@ -11,13 +11,12 @@ standard deviation over seeds that draw other poses, cameras and missing joints.
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from benchmark import draw_poses, frame_counts
+from benchmark import draw_poses, frame_counts, report_parser
 from tqdm import tqdm
 
 from diffpose_core import H36M17, PoseEstimator, PosePrior
@@ -200,18 +199,10 @@ def draw(figures: Figures, examples: dict[str, Examples], path: Path) -> None:
 
 def main() -> None:
     """Parse the command line, evaluate, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (training/prepare.py)")
-    parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
-    parser.add_argument(
-        "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
-    )
+    parser = report_parser(__doc__)
     parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES, metavar="NAME")
     parser.add_argument("--poses", type=int, default=42, help="in all; equally many of every subject, so rounded down")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--hypotheses", type=int, default=50)
     parser.add_argument("--training-poses", type=int, default=50_000, help="among which the nearest are sought")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--figure", type=Path, help="draw poses, scores and coverage here (.png)")
     args = parser.parse_args()
     data = load_mocap(args.data, args.split)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from benchmark import report_parser
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
@@ -400,19 +401,11 @@ def draw(scenarios: dict[str, list[Result]], path: Path) -> None:
 
 def main() -> None:
     """Parse the command line, measure, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="prepared motion data (training/prepare.py)")
-    parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
-    parser.add_argument(
-        "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
-    )
+    parser = report_parser(__doc__)
     parser.add_argument("--scenarios", nargs="+", default=DEFAULT_SCENARIOS, choices=DEFAULT_SCENARIOS, metavar="NAME")
     parser.add_argument("--sensors", nargs="+", default=list(SENSORS), choices=list(SENSORS), metavar="NAME")
     parser.add_argument("--poses", type=int, default=30, help="per seed; equally many of every subject, rounded down")
     parser.add_argument("--endless", type=int, default=3, help="on so many poses per seed sensors get endless noise")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--hypotheses", type=int, default=50)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--figure", type=Path, help="draw them here (.png)")
     args = parser.parse_args()
     data = load_mocap(args.data, args.split)
