@@ -28,7 +28,8 @@ if not NOT_THERE:
     from diffpose_ros.graph import NodeEntry, environment
     from diffpose_ros.processes import Processes
 
-    PREFIX = Path(sys.prefix)
+    # The prefix that this Python imports the package from: of the virtual environment, or of a workspace.
+    PREFIX = Path(importlib.util.find_spec("diffpose").origin).parents[4]
     SHARE = PREFIX / "share" / "diffpose"
 
 
@@ -134,6 +135,12 @@ def start(client, tmp_path_factory):
     yield starter
     statuses = processes.stop()
     assert set(statuses.values()) <= {0}, statuses
+
+
+@pytest.fixture
+def command():
+    """The `diffpose` command of the package that is under test."""
+    return [sys.executable, str(PREFIX / "bin" / "diffpose")]
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import importlib.util
 import shutil
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,39 +110,39 @@ def test_diagnostics_say_what_the_nodes_run_on(graph):
         (["rviz:=true"], "argument rviz needs `ros2 launch`"),
     ],
 )
-def test_the_command_refuses_wrong_arguments(arguments, words):
-    command = [sys.executable, str(Path(sys.prefix) / "bin" / "diffpose"), "run", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def test_the_command_refuses_wrong_arguments(command, arguments, words):
+    done = subprocess.run([*command, "run", *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert words in done.stderr
 
 
-def test_the_command_ends_its_nodes_and_says_which_was_lost(tmp_path):
+def test_the_command_ends_its_nodes_and_says_which_was_lost(command, tmp_path):
     """A source that does not exist ends the camera node, and with it the graph."""
-    command = [sys.executable, str(Path(sys.prefix) / "bin" / "diffpose"), "run", f"source:={tmp_path}/none.jpg"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    started = [*command, "run", f"source:={tmp_path}/none.jpg"]
+    done = subprocess.run(started, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "there is no file" in done.stdout + done.stderr
     assert "camera_node ended by itself with status 1" in done.stderr
 
 
-def test_the_command_ends_well_when_interrupted():
-    interrupted(["namespace:=elsewhere"], 3)
+def test_the_command_ends_well_when_interrupted(command):
+    interrupted(command, ["namespace:=elsewhere"], 3)
 
 
-def test_the_command_runs_the_graph_of_several_cameras(tmp_path):
+def test_the_command_runs_the_graph_of_several_cameras(command, tmp_path):
     file = tmp_path / "extrinsics.yaml"
     where = "{frame_id: f, translation: [0, 0, 0], quaternion: [0, 0, 0, 1]}"
     file.write_text(f"{{target_frame: map, cameras: {{left: {where}, right: {where}}}}}")
-    output = interrupted(["fusion", "namespace:=elsewhere", f"extrinsics_file:={file}"], 4)
+    output = interrupted(command, ["fusion", "namespace:=elsewhere", f"extrinsics_file:={file}"], 4)
     for node in ("left.detector_node", "right.detector_node", "fusion_node", "marker_node"):
         assert f"[elsewhere.{node}]: ready" in output
 
 
-def interrupted(arguments, nodes):
+def interrupted(command, arguments, nodes):
     """Interrupt the command when so many nodes are ready; return what they said."""
-    command = [sys.executable, str(Path(sys.prefix) / "bin" / "diffpose"), "run", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [*command, "run", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     lines = []
     for line in process.stdout:
         lines.append(line)
