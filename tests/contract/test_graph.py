@@ -155,6 +155,7 @@ def test_ros_arguments():
     ("values", "words"),
     [
         ({"hypotheses": "5"}, "there is no argument 'hypotheses'"),
+        ({"num_hypotheses": "0"}, "num_hypotheses must lie in 1..10000, got 0"),
         ({"num_hypotheses": "many"}, "num_hypotheses must be a positive number, got 'many'"),
         ({"rviz": "yes"}, "rviz must be one of true, false, got 'yes'"),
         ({"log_level": "loud"}, "log_level must be one of"),

@@ -6,8 +6,10 @@ The launch files and the ``diffpose`` command both read it. It imports neither R
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+from diffpose_ros.parameters import DiffusionParameters, FusionParameters, Parameters
 
 PACKAGE = "diffpose"
 Value = str | int | float | bool | tuple[str, ...]
@@ -23,11 +25,17 @@ class Argument:
     choices: tuple[str, ...] = ()
 
 
+def _as_parameter(kind: type[Parameters], name: str) -> Argument:
+    """Return the argument that sets a parameter where it is given."""
+    doc = next(item.metadata["doc"] for item in fields(kind) if item.name == name)
+    return Argument(name, "", f"{doc} Empty: as in the parameter file.")
+
+
 _COMMON = (
     Argument("namespace", "", "Namespace of all nodes and topics."),
     Argument("params_file", "", "Parameter file; empty: the package's config/estimator.yaml."),
-    Argument("num_hypotheses", "", "Skeletons per person; empty: as in the parameter file."),
-    Argument("device", "", "auto, cpu, cuda or cuda:N for all networks; empty: as in the parameter file."),
+    _as_parameter(DiffusionParameters, "num_hypotheses"),
+    _as_parameter(DiffusionParameters, "device"),
     Argument("rviz", "false", "Start RViz on the results.", ("true", "false")),
     Argument("use_sim_time", "false", "Take the time from /clock.", ("true", "false")),
     Argument("log_level", "info", "Log level of the nodes.", ("debug", "info", "warn", "error", "fatal")),
@@ -46,8 +54,8 @@ _FUSION = (
     Argument("image_topic", "image_raw", "Topic of the images within the namespace of every camera."),
     Argument("camera_info_topic", "camera_info", "Topic of their calibration, likewise."),
     Argument("depth_topic", "", "Topic of aligned depth images, likewise; empty: as in the parameter file."),
-    Argument("target_frame", "", "Frame of the results; empty: as in the parameter file."),
-    Argument("extrinsics_file", "", "YAML with the cameras' positions; empty: as in the parameter file, else TF."),
+    _as_parameter(FusionParameters, "target_frame"),
+    _as_parameter(FusionParameters, "extrinsics_file"),
 )
 GRAPHS = {"estimator": _ESTIMATOR, "fusion": _FUSION}
 """Arguments by graph: of one camera, of several."""
@@ -105,8 +113,10 @@ def check_arguments(values: Mapping[str, str], graph: str = "estimator") -> dict
         if argument.choices and value not in argument.choices:
             raise ValueError(f"argument {name} must be one of {', '.join(argument.choices)}, got {value!r}")
     hypotheses = result["num_hypotheses"]
-    if hypotheses and not (hypotheses.isdecimal() and int(hypotheses) > 0):
-        raise ValueError(f"argument num_hypotheses must be a positive number, got {hypotheses!r}")
+    if hypotheses:
+        if not hypotheses.isdecimal():
+            raise ValueError(f"argument num_hypotheses must be a positive number, got {hypotheses!r}")
+        DiffusionParameters(num_hypotheses=int(hypotheses))  # raises where it is out of the parameter's range
     return result
 
 
