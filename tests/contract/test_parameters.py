@@ -47,6 +47,6 @@ def test_a_change_is_taken_where_all_of_it_is_valid(steps, repeats, slop, guidan
     if 1 <= steps <= 1000 and 1 <= repeats <= 100 and 0 <= slop <= 10 and guidance in ("kalman", "gradient"):
         assert changed(now, change, configured=True) == DiffusionParameters(**change)
     else:
-        with pytest.raises(ValueError, match="^parameter (steps|repeats|sync_slop_s|guidance) must"):
+        with pytest.raises(ValueError, match=r"^parameter (steps|repeats|sync_slop_s|guidance) must"):
             changed(now, change, configured=True)
     assert now == DiffusionParameters()
