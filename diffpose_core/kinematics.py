@@ -50,7 +50,7 @@ def facing_known(joints: Float[Tensor, "*batch 17 3"]) -> Bool[Tensor, "*batch"]
 
 
 def joint_angles(joints: Float[Tensor, "*batch 17 3"]) -> Float[Tensor, "*batch 17"]:
-    """Return the angles of the joints ``ANGLES``, radians: axes and signs as in ``human-tpl.xacro`` of human_description.
+    """Return the angles of the joints ``ANGLES``, radians; axes and signs: ``human-tpl.xacro`` of human_description.
 
     In that model the trunk bends forward only, shoulders and hips have three axes that meet, elbows and knees one. The
     directions of upper arms and thighs are met exactly; so are those of forearms and shins, where elbow or knee is bent
