@@ -99,6 +99,32 @@ def test_a_depth_topic_is_used():
     assert entries()["diffusion_node"].remaps == ()
 
 
+def test_the_bridge_runs_only_when_something_is_asked_of_it():
+    assert "bridge_node" not in entries() | fusion()
+    table = entries(tf="true", detections="true", namespace="left")
+    assert table["bridge_node"].parameters == {
+        "use_sim_time": False, "publish_tf": True, "publish_detections": True, "use_heatmaps": True,
+    }  # fmt: skip
+    # Ids of one camera's heatmaps are not those of the fused persons.
+    assert fusion(humans="true")["bridge_node"].parameters == {
+        "use_sim_time": False, "publish_humans": True, "use_heatmaps": False,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="argument tf must be one of true, false, got 'yes'"):
+        entries(tf="yes")
+
+
+def test_cameras_of_two_namespaces_have_two_frames():
+    frames = [entries(source="0", namespace=n)["camera_node"].parameters.get("frame_id") for n in ("", "left", "/a/b/")]
+    assert frames == [None, "left_camera_optical_frame", "a_b_camera_optical_frame"]
+    assert entries(source="0", camera_frame="lens")["camera_node"].parameters["frame_id"] == "lens"
+    assert [graph.frame_prefix(n) for n in ("", "left", "/a/b/")] == ["", "left_", "a_b_"]
+
+
+def test_the_results_frame_reaches_the_node_that_infers():
+    assert entries(target_frame="map")["diffusion_node"].parameters["target_frame"] == "map"
+    assert "target_frame" not in entries()["diffusion_node"].parameters
+
+
 def fusion(**values):
     return {e.name: e for e in graph.nodes(values, REPOSITORY, "fusion")}
 
