@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
-from diffpose.msg import Heatmaps, PersonHeatmaps
+from diffpose.msg import Heatmaps, PersonHeatmaps, PersonHypotheses
 from diffpose_core import COCO17, H36M17, PosePosterior, PosePrior
 from diffpose_core.kinematics import ANGLES, body_rotation, joint_angles
 from diffpose_ros import rep155, transforms, vision
@@ -57,8 +57,7 @@ def pose_of(message):
 
 def test_the_frames_of_a_body_are_where_its_joints_are():
     post = posterior()
-    messages, unknown = transforms.skeleton_transforms(post, HEADER, ["p0", "p7"], joints=True)
-    assert unknown == []
+    messages = transforms.skeleton_transforms(post, HEADER, ["p0", "p7"], joints=True)
     assert len(messages) == 2 * 17
     frames = {m.child_frame_id: m for m in messages}
     assert len(frames) == 2 * 17
@@ -80,7 +79,7 @@ def test_the_frames_of_a_body_are_where_its_joints_are():
 def test_the_body_looks_forward_and_stands_upright():
     """In body axes the left hip is at the left and the spine above; the axes are right-handed."""
     post = posterior(1)
-    messages, _ = transforms.skeleton_transforms(post, HEADER, ["p0"], joints=True)
+    messages = transforms.skeleton_transforms(post, HEADER, ["p0"], joints=True)
     offset = {m.child_frame_id: pose_of(m)[0] for m in messages}
     left, right, spine = (offset[f"{name}_p0"] for name in ("l_hip", "r_hip", "spine"))
     np.testing.assert_allclose(left - right, [0, np.linalg.norm(left - right), 0], atol=1e-6)
@@ -91,14 +90,13 @@ def test_the_body_looks_forward_and_stands_upright():
 
 
 def test_without_joints_there_is_the_body_alone():
-    messages, _ = transforms.skeleton_transforms(posterior(), HEADER, ["p0", "p1"], joints=False)
+    messages = transforms.skeleton_transforms(posterior(), HEADER, ["p0", "p1"], joints=False)
     assert [m.child_frame_id for m in messages] == ["body_p0", "body_p1"]
 
 
-def test_who_faces_nowhere_has_no_frame_and_is_named():
+def test_who_faces_nowhere_has_no_frame():
     both = PosePosterior.concatenate([facing_both_ways(), posterior(1, 2)])
-    messages, unknown = transforms.skeleton_transforms(both, HEADER, ["p4", "p5"], joints=False)
-    assert unknown == ["p4"]
+    messages = transforms.skeleton_transforms(both, HEADER, ["p4", "p5"], joints=False)
     assert [m.child_frame_id for m in messages] == ["body_p5"]
 
 
@@ -107,6 +105,36 @@ def test_who_faces_nowhere_has_no_frame_and_is_named():
 )
 def test_ids_begin_with_a_letter_and_tell_the_camera(namespace, prefix):
     assert rep155.body_prefix(namespace) == prefix
+
+
+def test_ids_are_those_of_the_persons():
+    persons = [PersonHypotheses(id=4), PersonHypotheses(id=0)]
+    assert rep155.body_ids("left_p", persons) == ["left_p4", "left_p0"]
+    with pytest.raises(ValueError, match=r"persons\[1\]\.id must not be negative, got -1"):
+        rep155.body_ids("p", [PersonHypotheses(id=4), PersonHypotheses(id=-1)])
+    with pytest.raises(ValueError, match=r"ids of persons must differ, got \[4, 4\]"):
+        rep155.body_ids("p", [PersonHypotheses(id=4), PersonHypotheses(id=4)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"skeleton": "H36M17"}, "skeleton must be COCO17, got 'H36M17'"),
+        ({"keypoints": [0.0] * 33}, r"persons\[0\]\.keypoints must hold 34 values, got 33"),
+        ({"visibility": []}, r"persons\[0\]\.visibility must hold 17 values, got 0"),
+        ({"keypoints": [float("nan")] * 34}, r"persons\[0\]\.keypoints holds a value that is not finite"),
+        ({"box": [0.0, 0.0, float("inf"), 1.0]}, r"persons\[0\]\.box holds a value that is not finite"),
+        ({"width": 0}, "camera_info width and height must be positive, got 0 x 480"),
+    ],
+)
+def test_heatmaps_of_which_no_points_can_be_made(changes, words):
+    source, _ = heatmaps()
+    rep155.check_points(source)
+    for name, value in changes.items():
+        target = {"skeleton": source, "width": source.camera_info}.get(name, source.persons[0])
+        setattr(target, name, value)
+    with pytest.raises(ValueError, match=words):
+        rep155.check_points(source)
 
 
 def test_points_of_the_image():
@@ -168,13 +196,6 @@ def test_messages_of_rep_155():
     assert values == pytest.approx((0.0, 10 / 480, 0.5, 1.0, 0.75))
     ids = rep155.tracked(HEADER, ["p3", "p4"])
     assert (isinstance(ids, messages.IdsList), ids.header, list(ids.ids)) == (True, HEADER, ["p3", "p4"])
-
-
-def test_other_skeletons_have_no_skeleton2d():
-    pytest.importorskip("hri_msgs.msg", reason=f"hri_msgs {COMES_WITH}")
-    source, _ = heatmaps(H36M17)
-    with pytest.raises(ValueError, match="skeleton must be COCO17 for skeleton2d, got 'H36M17'"):
-        rep155.skeleton2d(source.persons[0], source)
 
 
 def test_boxes_hold_the_body():

@@ -7,10 +7,12 @@ import sys
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
+from diffpose_ros.extrinsics import TfExtrinsics
 from diffpose_ros.inference import THREADS, InferenceNode
 from diffpose_ros.parameters import DiffusionParameters
 from diffpose_ros.runtime import RESULTS, nanoseconds, run
@@ -25,6 +27,10 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
     def __init__(self) -> None:
         super().__init__(DiffusionParameters)
         p = self.parameters
+        self.target = (
+            TfExtrinsics(self, p.target_frame, f"target_frame is {p.target_frame!r}") if p.target_frame else None
+        )
+        self.health.facts["target_frame"] = p.target_frame or "that of the camera"
         self.create_subscription(HeatmapsMessage, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
         if p.use_depth:
             self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
@@ -61,6 +67,8 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         """Infer and publish."""
         message, depth = item
         heatmaps, camera = heatmaps_from_message(message)
+        # First: a frame without a transform must not cost an inference.
+        target_from_camera = self.target(CAMERA, message.header) if self.target else None
         likelihoods: list[Likelihood] = [HeatmapLikelihood(heatmaps, camera)]
         if depth is not None:
             likelihoods.append(DepthImage(aligned_depth(depth, message), camera, len(heatmaps)))
@@ -70,7 +78,11 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
             lambda generator: self.estimator.infer(likelihoods, self.parameters.num_hypotheses, generator),
             self.parameters.seed,
         )
-        self.publish(posterior, message.header, [p.id for p in message.persons], [p.score for p in message.persons])
+        header = message.header
+        if target_from_camera is not None:
+            posterior = posterior.transformed(target_from_camera)
+            header = Header(stamp=header.stamp, frame_id=self.parameters.target_frame)
+        self.publish(posterior, header, [p.id for p in message.persons], [p.score for p in message.persons])
         return message.header.stamp
 
 

@@ -35,7 +35,7 @@ class FusionNode(InferenceNode[FusionParameters]):
         self.extrinsics: Extrinsics = (
             FileExtrinsics(p.extrinsics_file, p.target_frame, p.cameras)
             if p.extrinsics_file
-            else TfExtrinsics(self, p.target_frame)
+            else TfExtrinsics(self, p.target_frame, "extrinsics_file is empty")
         )
         self.health.facts |= {
             "cameras": ", ".join(p.cameras), "target_frame": p.target_frame, "extrinsics": p.extrinsics_file or "TF",

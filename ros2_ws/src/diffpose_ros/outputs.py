@@ -65,17 +65,15 @@ class TfOutput:
         self._broadcaster = needed("tf2_ros", "publish_tf").TransformBroadcaster(node)
         self._node, self._joints = node, joints
 
-    def publish(self, people: People) -> list[str]:
-        """Publish the frames; return the ids of those of whom nothing tells where they face.
+    def publish(self, people: People) -> None:
+        """Publish the frames.
 
         Raises:
             ValueError: the header names no frame.
         """
         if not people.header.frame_id:
             raise ValueError("header.frame_id must name a frame for TF to begin at, got ''")
-        frames, unknown = skeleton_transforms(people.posterior, people.header, people.ids, self._joints)
-        self._broadcaster.sendTransform(frames)
-        return unknown
+        self._broadcaster.sendTransform(skeleton_transforms(people.posterior, people.header, people.ids, self._joints))
 
     def close(self) -> None:
         """Take the topic away."""
@@ -101,12 +99,8 @@ class HumansOutput:
         """Where the list of bodies is."""
         return str(self._tracked.topic_name)
 
-    def publish(self, people: People, now_ns: int) -> list[str]:
-        """Publish all topics of all bodies, then their list; return the ids of those without joint states.
-
-        Raises:
-            ValueError: the heatmaps are of another skeleton than COCO17.
-        """
+    def publish(self, people: People, now_ns: int) -> None:
+        """Publish all topics of all bodies, then their list; who faces nowhere has no joint states."""
         mean = people.posterior.mean.double()
         known, angles = facing_known(mean).tolist(), joint_angles(mean).tolist()
         for p, body_id in enumerate(people.ids):
@@ -122,7 +116,6 @@ class HumansOutput:
                 self._publisher(body_id, "roi", self._types.NormalizedRegionOfInterest2D).publish(region)
         self._tracked.publish(rep155.tracked(people.header, people.ids))
         self._forget(now_ns)
-        return [body_id for body_id, is_known in zip(people.ids, known, strict=True) if not is_known]
 
     def publish_nobody(self, header: Header) -> None:
         """Say that no body is tracked any more."""

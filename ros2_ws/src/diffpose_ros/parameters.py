@@ -126,6 +126,9 @@ class DiffusionParameters(EstimatorParameters):
     """Parameters of the diffusion node."""
 
     node: ClassVar[str] = "diffusion_node"
+    target_frame: str = _parameter(
+        "", "Frame of the results, from TF at the stamp of the image (docs/outputs.md); empty: the camera's."
+    )
 
 
 @dataclass(frozen=True)
@@ -176,8 +179,35 @@ class MarkerParameters(Parameters):
     lifetime_s: float = _parameter(2.0, "Markers vanish when nothing new arrives for so long, seconds.", 0.0, 3600.0)
 
 
+@dataclass(frozen=True)
+class BridgeParameters(Parameters):
+    """Parameters of the bridge node."""
+
+    node: ClassVar[str] = "bridge_node"
+    publish_tf: bool = _parameter(False, "Mean skeletons as TF frames (docs/outputs.md); needs tf2_ros.")
+    tf_joints: bool = _parameter(True, "With publish_tf: frames of the joints too; false: of the body alone.")
+    publish_humans: bool = _parameter(False, "Persons as bodies of REP 155 (docs/outputs.md); needs hri_msgs.")
+    humans_namespace: str = _parameter("/humans", "Where the bodies are published; REP 155 knows /humans alone.")
+    publish_detections: bool = _parameter(False, "Persons as detections (docs/outputs.md); needs vision_msgs.")
+    use_heatmaps: bool = _parameter(
+        True, "Publish what is of the image too: roi, skeleton2d, 2D detections; false where no heatmaps have its ids."
+    )
+    id_prefix: str = _parameter("", "Bodies are called this and their number; empty: p, or <namespace>_p.")
+    lost_after_s: float = _parameter(
+        1.0, "When no hypotheses came for so long, an empty list of bodies is published, seconds.", 0.05, 60.0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"(/[A-Za-z]\w*)+", self.humans_namespace, re.ASCII):
+            raise ValueError(f"parameter humans_namespace must be a ROS name from /, got {self.humans_namespace!r}")
+        if not re.fullmatch(r"([A-Za-z]\w*)?", self.id_prefix, re.ASCII):
+            raise ValueError(f"parameter id_prefix must begin with a letter, got {self.id_prefix!r}")
+
+
 ALL: tuple[type[Parameters], ...] = (
     CameraParameters, DetectorParameters, DiffusionParameters, FusionParameters, MarkerParameters,
+    BridgeParameters,
 )  # fmt: skip
 P = TypeVar("P", bound=Parameters)
 

@@ -33,6 +33,41 @@ def body_prefix(namespace: str) -> str:
     return "_".join([*namespace.strip("/").split("/"), "p"]).lstrip("_")
 
 
+def body_ids(prefix: str, persons: Sequence[Any]) -> list[str]:
+    """Return the names of the bodies of a message's persons.
+
+    Raises:
+        ValueError: an id is negative, or two are the same.
+    """
+    numbers = [person.id for person in persons]
+    for p, number in enumerate(numbers):
+        if number < 0:
+            raise ValueError(f"persons[{p}].id must not be negative, got {number}")
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"ids of persons must differ, got {numbers}")
+    return [f"{prefix}{number}" for number in numbers]
+
+
+def check_points(source: Heatmaps) -> None:
+    """Check what of a detector's message :func:`skeleton2d`, :func:`region` and detections in the image are made of.
+
+    Raises:
+        ValueError: naming the field that is wrong.
+    """
+    info = source.camera_info
+    if not (info.width and info.height):
+        raise ValueError(f"camera_info width and height must be positive, got {info.width} x {info.height}")
+    if source.skeleton != COCO17.name:
+        raise ValueError(f"skeleton must be {COCO17.name}, got {source.skeleton!r}")
+    for p, person in enumerate(source.persons):
+        for name, size in (("keypoints", 2 * len(COCO17)), ("visibility", len(COCO17)), ("box", 4)):
+            values = np.asarray(getattr(person, name))
+            if len(values) != size:
+                raise ValueError(f"persons[{p}].{name} must hold {size} values, got {len(values)}")
+            if not np.isfinite(values).all():
+                raise ValueError(f"persons[{p}].{name} holds a value that is not finite")
+
+
 def normalised(points_px: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Return points [N, 2] in 0..1 of the image, and which [N] of them lie in it; the others are moved to its border.
 
@@ -57,15 +92,9 @@ def skeleton_points(keypoints_px: np.ndarray, visibility: np.ndarray, width: int
 
 
 def skeleton2d(person: PersonHeatmaps, source: Heatmaps) -> Any:
-    """Return the ``hri_msgs/Skeleton2D`` of a person.
-
-    Raises:
-        ValueError: the heatmaps are of another skeleton than COCO17.
-    """
+    """Return the ``hri_msgs/Skeleton2D`` of a person of a message that :func:`check_points` lets pass."""
     from hri_msgs.msg import NormalizedPointOfInterest2D, Skeleton2D
 
-    if source.skeleton != COCO17.name:
-        raise ValueError(f"skeleton must be {COCO17.name} for skeleton2d, got {source.skeleton!r}")
     keypoints = np.asarray(person.keypoints, np.float64).reshape(len(COCO17), 2)
     info = source.camera_info
     values = skeleton_points(keypoints, np.asarray(person.visibility, np.float64), info.width, info.height)

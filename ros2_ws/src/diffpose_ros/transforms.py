@@ -29,18 +29,17 @@ spine, nose and head_top are not in it (its ``head`` is a pose of the head, whic
 
 def skeleton_transforms(
     posterior: PosePosterior, header: Header, ids: Sequence[str], joints: bool
-) -> tuple[list[TransformStamped], list[str]]:
-    """Return the frames of the mean skeletons, and the ids left out because nothing tells where they face.
+) -> list[TransformStamped]:
+    """Return the frames of the mean skeletons; of those of whom nothing tells where they face there are none.
 
     ``body_<id>`` lies between the hips, x forward, y left, z toward the head; its parent is the frame of the header.
     With ``joints``, the other joints are its children: at the mean's positions, with the axes of the body.
     """
     means, known = posterior.mean.double(), facing_known(posterior.mean).tolist()
     rotations = body_rotation(means)
-    result, unknown = [], []
+    result = []
     for p, body_id in enumerate(ids):
         if not known[p]:
-            unknown.append(body_id)
             continue
         mean, rotation = means[p].numpy(), rotations[p].numpy()
         body = f"{FRAMES['Pelvis']}_{body_id}"
@@ -49,7 +48,7 @@ def skeleton_transforms(
             inside = Header(stamp=header.stamp, frame_id=body)
             for name, offset in zip(H36M17.joints[1:], (mean[1:] - mean[0]) @ rotation, strict=True):
                 result.append(_transform(inside, f"{FRAMES[name]}_{body_id}", offset, (0.0, 0.0, 0.0, 1.0)))
-    return result, unknown
+    return result
 
 
 def _transform(
