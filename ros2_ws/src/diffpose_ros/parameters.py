@@ -194,7 +194,7 @@ class BridgeParameters(Parameters):
     )
     id_prefix: str = _parameter("", "Bodies are called this and their number; empty: p, or <namespace>_p.")
     lost_after_s: float = _parameter(
-        1.0, "When no hypotheses came for so long, an empty list of bodies is published, seconds.", 0.05, 60.0
+        2.0, "When no hypotheses came for so long, an empty list of bodies is published, seconds.", 0.05, 60.0
     )
 
     def __post_init__(self) -> None:
