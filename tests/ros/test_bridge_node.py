@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
-from diffpose.msg import Heatmaps, Hypotheses
+from diffpose.msg import Heatmaps, Hypotheses, PersonHeatmaps
 from diffpose_core import COCO17, PosePosterior, PosePrior
 from diffpose_core.kinematics import ANGLES, body_rotation, joint_angles
 from diffpose_ros import conversions
@@ -46,7 +46,7 @@ def heatmaps(stamp, ids=(3, 12)):
     message = Heatmaps(header=Header(stamp=stamp, frame_id=FRAME), skeleton=COCO17.name)
     message.camera_info.width, message.camera_info.height = 640, 480
     for number in ids:
-        person = conversions.PersonHeatmaps(id=number, score=0.8, box=[63.5, 47.5, 191.5, 431.5])
+        person = PersonHeatmaps(id=number, score=0.8, box=[63.5, 47.5, 191.5, 431.5])
         person.keypoints = [value for _ in COCO17.joints for value in (127.5 + number, 239.5)]
         person.visibility = [0.5] * len(COCO17)
         person.log_density = [0.0] * 1000

@@ -64,7 +64,8 @@ class BridgeNode(WorkerNode[BridgeParameters]):
 
     def on_timer(self) -> None:
         """Say that nobody is there when nothing comes any more."""
-        if self.last_ns is None or self.now_ns() - self.last_ns < self.parameters.lost_after_s * 1e9:
+        # A clock that was set back tells nothing of how long it was: nobody is there until the next come.
+        if self.last_ns is None or 0 <= self.now_ns() - self.last_ns < self.parameters.lost_after_s * 1e9:
             return
         self.last_ns = None
         if self.humans:
