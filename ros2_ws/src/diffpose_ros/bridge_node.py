@@ -19,6 +19,8 @@ from diffpose_ros.runtime import RESULTS, WorkerNode, nanoseconds, run, set_thre
 
 KEPT_HEATMAPS = 100
 """Messages kept, without their tiles, for the hypotheses that come of them."""
+LOOK_S = 0.05
+"""Time between looks at whether anybody is there still."""
 
 
 class BridgeNode(WorkerNode[BridgeParameters]):
@@ -30,22 +32,48 @@ class BridgeNode(WorkerNode[BridgeParameters]):
     def __init__(self) -> None:
         super().__init__(BridgeParameters)
         set_threads(1)
+        self.tf: TfOutput | None = None
+        self.humans: HumansOutput | None = None
+        self.detections: VisionOutput | None = None
+        self.heatmaps: dict[int, Heatmaps] = {}
+        self.last_ns: int | None = None
+
+    def configure(self) -> None:
+        """Advertise what is wanted."""
         p = self.parameters
         self.prefix = p.id_prefix or body_prefix(self.get_namespace())
-        self.tf = TfOutput(self, p.tf_joints) if p.publish_tf else None
+        self.tf = TfOutput(self) if p.publish_tf else None
         self.humans = HumansOutput(self, p.humans_namespace) if p.publish_humans else None
         self.detections = VisionOutput(self) if p.publish_detections else None
-        outputs = {"tf": self.tf, "humans": self.humans, "detections": self.detections}
-        self.health.facts |= {"publishes": ", ".join(name for name, output in outputs.items() if output) or "nothing"}
-        self.health.facts |= {"id_prefix": self.prefix}
-        self.heatmaps: dict[int, Heatmaps] = {}
         self.with_heatmaps = p.use_heatmaps and bool(self.humans or self.detections)
+        outputs = {"tf": self.tf, "humans": self.humans, "detections": self.detections}
+        self.health.facts |= {
+            "publishes": ", ".join(name for name, output in outputs.items() if output) or "nothing",
+            "id_prefix": self.prefix,
+        }
+
+    def activate(self) -> None:
+        """Subscribe."""
+        super().activate()
         if self.with_heatmaps:  # subscribed first: of two messages that wait, heatmaps are taken first
-            self.create_subscription(Heatmaps, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
-        self.last_ns: int | None = None
-        self.create_subscription(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, RESULTS)
-        self.create_timer(p.lost_after_s / 4, self.on_timer)
-        self.get_logger().info(f"ready: {self.health.facts}")
+            self.subscribe(Heatmaps, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
+        self.subscribe(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, RESULTS)
+        self.every(LOOK_S, self.on_timer)
+
+    def deactivate(self) -> None:
+        """Say that nobody is tracked any more."""
+        super().deactivate()
+        self.heatmaps.clear()
+        self.last_ns = None
+        if self.humans:
+            self.humans.publish_nobody(Header(stamp=self.get_clock().now().to_msg()))
+            self.humans.close()
+
+    def cleanup(self) -> None:
+        """Let go of what was advertised."""
+        if self.tf:
+            self.tf.close()
+        self.tf = self.humans = self.detections = None
 
     def on_heatmaps(self, message: Heatmaps) -> None:
         """Keep what is not tiles."""
@@ -90,7 +118,7 @@ class BridgeNode(WorkerNode[BridgeParameters]):
             if not known:
                 self.health.degraded("a body faces nowhere", f"{body_id}: its hypotheses face opposite ways")
         if self.tf:
-            self.tf.publish(people)
+            self.tf.publish(people, self.parameters.tf_joints)
         if self.humans:
             if self.count_publishers(self.humans.topic) > 1:
                 self.health.degraded(

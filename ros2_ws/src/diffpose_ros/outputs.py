@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
@@ -15,6 +14,7 @@ from diffpose.msg import Heatmaps
 from diffpose_core import PosePosterior
 from diffpose_core.kinematics import facing_known, joint_angles
 from diffpose_ros import rep155, vision
+from diffpose_ros.managed import ManagedNode
 from diffpose_ros.runtime import RESULTS
 from diffpose_ros.transforms import skeleton_transforms
 
@@ -61,19 +61,19 @@ class TfOutput:
         ValueError: tf2_ros is not installed.
     """
 
-    def __init__(self, node: Node, joints: bool) -> None:
+    def __init__(self, node: ManagedNode[Any]) -> None:
         self._broadcaster = needed("tf2_ros", "publish_tf").TransformBroadcaster(node)
-        self._node, self._joints = node, joints
+        self._node = node
 
-    def publish(self, people: People) -> None:
-        """Publish the frames.
+    def publish(self, people: People, joints: bool) -> None:
+        """Publish the frames of the bodies, and of their joints if wanted.
 
         Raises:
             ValueError: the header names no frame.
         """
         if not people.header.frame_id:
             raise ValueError("header.frame_id must name a frame for TF to begin at, got ''")
-        self._broadcaster.sendTransform(skeleton_transforms(people.posterior, people.header, people.ids, self._joints))
+        self._broadcaster.sendTransform(skeleton_transforms(people.posterior, people.header, people.ids, joints))
 
     def close(self) -> None:
         """Take the topic away."""
@@ -87,10 +87,10 @@ class HumansOutput:
         ValueError: hri_msgs is not installed.
     """
 
-    def __init__(self, node: Node, namespace: str) -> None:
+    def __init__(self, node: ManagedNode[Any], namespace: str) -> None:
         self._types = needed("hri_msgs.msg", "publish_humans")
         self._node, self._bodies = node, f"{namespace}/bodies"
-        self._tracked = node.create_publisher(self._types.IdsList, f"{self._bodies}/tracked", RESULTS)
+        self._tracked = node.advertise(self._types.IdsList, f"{self._bodies}/tracked", RESULTS)
         self._publishers: dict[str, dict[str, Any]] = {}
         self._seen_ns: dict[str, int] = {}
 
@@ -122,9 +122,8 @@ class HumansOutput:
         self._tracked.publish(rep155.tracked(header, []))
 
     def close(self) -> None:
-        """Take all topics away."""
+        """Take the topics of all bodies away."""
         self._forget(None)
-        self._node.destroy_publisher(self._tracked)
 
     def _publisher(self, body_id: str, name: str, kind: type) -> Any:
         own = self._publishers.setdefault(body_id, {})
@@ -148,19 +147,13 @@ class VisionOutput:
         ValueError: vision_msgs is not installed.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: ManagedNode[Any]) -> None:
         types = needed("vision_msgs.msg", "publish_detections")
-        self._node = node
-        self._in_image = node.create_publisher(types.Detection2DArray, "human_pose2d/detections", RESULTS)
-        self._in_space = node.create_publisher(types.Detection3DArray, "human_pose3d/detections", RESULTS)
+        self._in_image = node.advertise(types.Detection2DArray, "human_pose2d/detections", RESULTS)
+        self._in_space = node.advertise(types.Detection3DArray, "human_pose3d/detections", RESULTS)
 
     def publish(self, people: People) -> None:
         """Publish the detections of one instant."""
         if people.heatmaps is not None:
             self._in_image.publish(vision.detections2d(people.heatmaps, people.heatmap_ids))
         self._in_space.publish(vision.detections3d(people.posterior, people.header, people.ids, people.scores))
-
-    def close(self) -> None:
-        """Take the topics away."""
-        for publisher in (self._in_image, self._in_space):
-            self._node.destroy_publisher(publisher)
