@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from geometry_msgs.msg import TransformStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.time import Time as RclpyTime
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
@@ -52,6 +54,25 @@ def heatmaps(stamp, ids=(3, 12)):
         person.log_density = [0.0] * 1000
         message.persons.append(person)
     return message
+
+
+def change(client, node, transition):
+    request = ChangeState.Request(transition=Transition(id=transition))
+    assert client.call(ChangeState, f"/{node}/change_state", request).success
+
+
+def topics_of(client, name, namespace):
+    """Topics that a node publishes or subscribes, and its services."""
+    node = client.node
+    return {
+        topic
+        for ask in (
+            node.get_publisher_names_and_types_by_node,
+            node.get_subscriber_names_and_types_by_node,
+            node.get_service_names_and_types_by_node,
+        )
+        for topic, _ in ask(name, namespace)
+    }
 
 
 def now(client):
@@ -180,9 +201,19 @@ def test_bodies_of_rep_155(client, start):
     # Topics of those who are gone go away.
     client.spin(5.5)
     see(ids=(12,))
-    topics = lambda: {name for name, _ in client.node.get_publisher_names_and_types_by_node("bridge_node", "/")}  # noqa: E731
-    client.wait(lambda: f"{bodies}/p3/roi" not in topics(), "the topics of p3 to go")
-    assert f"{bodies}/p12/roi" in topics()
+    client.wait(lambda: f"{bodies}/p3/roi" not in topics_of(client, node, "/"), "the topics of p3 to go")
+    assert f"{bodies}/p12/roi" in topics_of(client, node, "/")
+    # A bridge that is deactivated leaves nobody behind; cleaned up, no topic; and it can begin again.
+    change(client, node, Transition.TRANSITION_DEACTIVATE)
+    client.wait(lambda: list(lists[-1].ids) == [], "the empty list")
+    client.wait(lambda: f"{bodies}/p12/roi" not in topics_of(client, node, "/"), "the topics of p12 to go")
+    change(client, node, Transition.TRANSITION_CLEANUP)
+    client.wait(lambda: f"{bodies}/tracked" not in topics_of(client, node, "/"), "the list's topic to go")
+    change(client, node, Transition.TRANSITION_CONFIGURE)
+    change(client, node, Transition.TRANSITION_ACTIVATE)
+    client.spin(1.0)
+    see()
+    assert list(lists[-1].ids) == ["p3", "p12"]
 
 
 def test_detections(client, start):
@@ -247,3 +278,9 @@ def test_results_in_another_frame(client, start):
     client.publish("/there/human_pose2d/heatmaps", scene.heatmaps("right", people, now(client)))
     client.wait_count(node, "refused", 2)
     assert client.count(node, "failed") == 0
+    # Cleaned up, it listens to TF no more.
+    change(client, node, Transition.TRANSITION_DEACTIVATE)
+    assert "/tf" in topics_of(client, "diffusion_node", "/there")
+    change(client, node, Transition.TRANSITION_CLEANUP)
+    left = {"/tf", "/tf_static", "/there/tf2_frames"}
+    client.wait(lambda: not left & topics_of(client, "diffusion_node", "/there"), "the subscriptions of TF to go")
