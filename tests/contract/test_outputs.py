@@ -100,6 +100,13 @@ def test_who_faces_nowhere_has_no_frame():
     assert [m.child_frame_id for m in messages] == ["body_p5"]
 
 
+def test_nobody():
+    nobody = posterior(1).of([])
+    assert transforms.skeleton_transforms(nobody, HEADER, [], joints=True) == []
+    assert [len(a) for a in (*vision.boxes(nobody), *vision.body_poses(nobody))] == [0, 0, 0, 0, 0]
+    assert joint_angles(nobody.mean).shape == (0, 17)
+
+
 @pytest.mark.parametrize(
     ("namespace", "prefix"), [("", "p"), ("/", "p"), ("/left", "left_p"), ("/robot/left", "robot_left_p")]
 )

@@ -73,7 +73,8 @@ class TfOutput:
         """
         if not people.header.frame_id:
             raise ValueError("header.frame_id must name a frame for TF to begin at, got ''")
-        self._broadcaster.sendTransform(skeleton_transforms(people.posterior, people.header, people.ids, joints))
+        if frames := skeleton_transforms(people.posterior, people.header, people.ids, joints):
+            self._broadcaster.sendTransform(frames)
 
     def close(self) -> None:
         """Take the topic away."""
