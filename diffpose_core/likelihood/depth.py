@@ -195,7 +195,7 @@ class DepthImage(_Depth):
     """
 
     def __init__(
-        self, depth_m: Tensor, camera: Camera, persons: int, noise: float = 0.02, surface_std_m: float = 0.03,
+        self, depth_m: Tensor, camera: Camera, persons: int, noise: float = 0.02, surface_std_m: float = 0.04,
         outlier: float = 0.2, camera_from_reference: Tensor | None = None,
     ) -> None:  # fmt: skip
         depth = checked("depth_m", depth_m, (camera.height, camera.width), allow_nan=True)
