@@ -88,12 +88,16 @@ class DetectorParameters(Parameters):
     min_score: float = _parameter(0.25, "Smallest confidence of a person.", 0.02, 1.0, live=True)
     max_persons: int = _parameter(16, "Persons kept, most confident first.", 1, 1000, live=True)
     image_size: int = _parameter(640, "Longer side of the network's input, a multiple of 32.", 32, 4096, "px")
+    precision: str = _parameter(
+        "float32", "Of a .pt network: float32, or bfloat16 where the processor has it: half the time."
+    )
     image_reliability: str = _parameter(
         "best_effort", "QoS of the image subscription: best_effort (takes any publisher) or reliable."
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _one_of("precision", self.precision, PRECISIONS)
         _one_of("image_reliability", self.image_reliability, RELIABILITIES)
 
 
