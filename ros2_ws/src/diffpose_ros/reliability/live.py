@@ -1,51 +1,40 @@
-"""What the reliability commands share: the report that is kept, and real nodes that are talked to."""
+"""Real nodes as processes, by their services: parameters, transitions, diagnostics."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+
+from diffpose_ros.graph import NodeEntry, environment
+from diffpose_ros.processes import Processes
+
 LIMIT_S = 120.0
-
-
-def write_report(path: Path | None, report: dict[str, Any]) -> None:
-    """Write the figures as JSON, if asked to, with the day and what they were measured on."""
-    if path:
-        where = {"date": time.strftime("%Y-%m-%d"), "python": platform.python_version(), "machine": platform.machine()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(where | report, indent=1) + "\n", encoding="utf-8")
 
 
 class LiveGraph:
     """Real nodes as processes, and a participant that talks to them; ends them on leaving.
 
-    Needs ROS 2 and the built package. It takes a domain of its own, on this machine only.
-
     Args:
-        log_folder: of the nodes' output.
+        prefix: where the package is installed.
+        folder: for the nodes' output.
     """
 
-    def __init__(self, log_folder: Path) -> None:
-        spec = importlib.util.find_spec("diffpose")
-        if spec is None or spec.origin is None:
-            raise ImportError("the package diffpose is not built: make setup")
-        os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        from diffpose_ros.graph import environment
-        from diffpose_ros.processes import Processes
-
-        self.processes = Processes(Path(spec.origin).parents[4], log_folder)
+    def __init__(self, prefix: Path, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.processes = Processes(prefix, folder)
         os.environ.update(environment(self.processes.share, os.environ))
-        import rclpy
-        from diagnostic_msgs.msg import DiagnosticArray
-
         rclpy.init()
         self.node = rclpy.create_node("reliability")
         self.health: dict[str, dict[str, str]] = {}
@@ -56,8 +45,6 @@ class LiveGraph:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        import rclpy
-
         self.statuses = self.processes.stop()
         self.node.destroy_node()
         rclpy.shutdown()
@@ -70,7 +57,6 @@ class LiveGraph:
 
     def start(self, executable: str, **parameters: Any) -> None:
         """Start a node and wait for its diagnostics."""
-        from diffpose_ros.graph import NodeEntry
 
         entry = NodeEntry(executable, "", str(self.processes.share / "config" / "estimator.yaml"), parameters)
         self.processes.start(entry)
@@ -87,9 +73,6 @@ class LiveGraph:
 
     def set_parameter(self, node: str, name: str, value: Any) -> str:
         """Set a parameter; return the reason of a refusal, or nothing."""
-        from rcl_interfaces.msg import Parameter as ParameterMessage
-        from rcl_interfaces.srv import SetParameters
-        from rclpy.parameter import Parameter
 
         message = ParameterMessage(name=name, value=Parameter(name, value=value).get_parameter_value())
         answer = self.call(SetParameters, f"/{node}/set_parameters", SetParameters.Request(parameters=[message]))
@@ -97,15 +80,12 @@ class LiveGraph:
 
     def change(self, node: str, transition: int) -> bool:
         """Ask for a transition of the node's life; return whether it was made."""
-        from lifecycle_msgs.msg import Transition
-        from lifecycle_msgs.srv import ChangeState
 
         request = ChangeState.Request(transition=Transition(id=transition))
         return bool(self.call(ChangeState, f"/{node}/change_state", request).success)
 
     def spin(self, seconds: float) -> None:
         """Take what arrives for so long."""
-        import rclpy
 
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -118,7 +98,6 @@ class LiveGraph:
             TimeoutError: it is not so in time.
             RuntimeError: a node has ended.
         """
-        import rclpy
 
         end = time.monotonic() + LIMIT_S
         while not condition():

@@ -1,44 +1,24 @@
-"""Corrupt a checkpoint in many ways: none may load, none may run anything, a node must report it and be mended.
-
-    python training/reliability_corrupt.py --count 1200 --json docs/reliability_corrupt.json
-    python training/reliability_corrupt.py --count 1200 --node     # a real diffusion node as well
-
-The packaged prior, and the same prior as training writes it (with its digest inside), are damaged by chance (bits,
-cuts, exchanged blocks), rewritten by someone who knows the format (the digest is right again, the contents are not),
-or replaced by other files, among them pickles that would leave a file behind. The exit status is 1 if any loads.
-"""
+"""Checkpoints damaged by chance, forged by someone who knows the format, or replaced by other files. No ROS."""
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-import multiprocessing
 import pickle
 import random
 import struct
-import tempfile
-import time
 import zipfile
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from reliability_report import LiveGraph, write_report
 from torch import Tensor
 
-from diffpose_core import PosePrior
 from diffpose_core.prior.checkpoint import DIGEST, seal
 from diffpose_core.prior.prior import packaged_checkpoint
 
-CHUNK = 50
 Damage = Callable[[random.Random, bytes], bytes]
 
 
@@ -249,130 +229,8 @@ def corrupted(seed: int, number: int, sources: dict[str, bytes], marker: str) ->
             return kind, source, data
 
 
-def outcome(path: Path) -> str:
-    """Try to load a file; return what came of it, without what differs from file to file."""
-    try:
-        PosePrior.from_pretrained(path)
-    except ValueError as error:
-        text = str(error).replace(str(path), "")
-        words = {
-            "holds no digest": "holds no digest", "is damaged": "digest differs", "digest": "digest is not one",
-            "format is": "format", "not a readable safetensors": "not safetensors", "denoiser conf": "configuration",
-        }  # fmt: skip
-        return next((told for word, told in words.items() if word in text), "contents")
-    except Exception as error:
-        return f"FAILED: {type(error).__name__}: {error}"
-    return "LOADED"
-
-
-def chunk(seed: int, numbers: range, folder: Path) -> list[tuple[str, str, str]]:
-    """Try some files; return kind, source and outcome of each."""
-    sources = source_files()
-    result = []
-    for number in numbers:
-        kind, source, data = corrupted(seed, number, sources, str(folder / "executed"))
-        path = folder / "prior.safetensors"
-        path.write_bytes(data)
-        result.append((kind, source, outcome(path)))
-    return result
-
-
 def source_files() -> dict[str, bytes]:
     """Return the packaged file and the same prior as training writes it now."""
     packaged = packaged_checkpoint().read_bytes()
     meta = json.loads(packaged[8 : header_end(packaged)])["__metadata__"]
     return {"packaged": packaged, "with a digest": seal(safetensors.torch.load(packaged), meta)}
-
-
-def try_library(seed: int, count: int, folder: Path) -> dict[str, Any]:
-    """Load every file in processes of their own, so that a crash is seen."""
-    rows: list[tuple[str, str, str]] = []
-    crashes = 0
-    context = multiprocessing.get_context("spawn")
-    for start in range(0, count, CHUNK):
-        numbers = range(start, min(start + CHUNK, count))
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            try:
-                rows += pool.submit(chunk, seed, numbers, folder).result()
-            except BrokenProcessPool:
-                crashes += 1
-    kinds: dict[str, Counter[str]] = {}
-    for kind, _, came in rows:
-        kinds.setdefault(kind, Counter())[came] += 1
-    outcomes = Counter(came for _, _, came in rows)
-    return {
-        "files": len(rows), "loaded": outcomes["LOADED"], "crashes": crashes,
-        "other_errors": sum(n for came, n in outcomes.items() if came.startswith("FAILED")),
-        "executed": (folder / "executed").exists(), "outcomes": dict(outcomes),
-        "by_kind": {kind: dict(found) for kind, found in sorted(kinds.items())},
-    }  # fmt: skip
-
-
-def try_node(seed: int, count: int, folder: Path) -> dict[str, Any]:
-    """Give every file to a real diffusion node: it must refuse, say why, stay, and be mended at the end."""
-    from lifecycle_msgs.msg import Transition
-
-    node = "diffusion_node"
-    sources = source_files()
-    result = dict.fromkeys(("files", "configured", "reported", "parameter_refused"), 0)
-    with LiveGraph(folder) as graph:
-        graph.start(node, autostart=False, device="cpu", num_hypotheses=5, steps=2)
-        for number in range(count):
-            kind, _, data = corrupted(seed, number, sources, str(folder / "executed"))
-            path = folder / f"prior_{number}.safetensors"
-            path.write_bytes(data)
-            result["files"] += 1
-            result["parameter_refused"] += bool(graph.set_parameter(node, "prior", str(path)))
-            if graph.change(node, Transition.TRANSITION_CONFIGURE):
-                result["configured"] += 1
-                graph.change(node, Transition.TRANSITION_CLEANUP)
-            else:
-                graph.wait(partial(reported, graph, node, path.name), f"a report of {kind}")
-                result["reported"] += graph.health[node]["level"] == "2"
-            path.unlink()
-        graph.set_parameter(node, "prior", "")
-        mended = graph.change(node, Transition.TRANSITION_CONFIGURE)
-        mended = mended and graph.change(node, Transition.TRANSITION_ACTIVATE)
-        graph.wait(lambda: graph.health[node]["state"] == "active" or not mended, "the node to be active")
-    executed = (folder / "executed").exists()
-    return {**result, "mended": mended, "executed": executed, "exit_status": graph.statuses[node]}
-
-
-def reported(graph: LiveGraph, node: str, words: str) -> bool:
-    """Say whether the node's diagnostics hold these words."""
-    return words in graph.health[node]["message"]
-
-
-def main() -> int:
-    """Parse the command line, try, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=1200, help="files")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--node", action="store_true", help="give them to a real diffusion node too")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    args = parser.parse_args()
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        report: dict[str, Any] = {"seed": args.seed, "library": try_library(args.seed, args.count, Path(folder))}
-        if args.node:
-            report["node"] = try_node(args.seed, args.count, Path(folder))
-    report["seconds"] = round(time.monotonic() - started)
-    found = report["library"]
-    print(f"{found['files']} corrupted checkpoints: {found['loaded']} loaded, {found['crashes']} crashes, "
-          f"{found['other_errors']} other errors, code run: {found['executed']}")  # fmt: skip
-    print("| kind | files | refused because |\n|---|---|---|")
-    for kind, outcomes in found["by_kind"].items():
-        reasons = ", ".join(f"{came} {n}" for came, n in sorted(outcomes.items()))
-        print(f"| {kind} | {sum(outcomes.values())} | {reasons} |")
-    good = not (found["loaded"] or found["crashes"] or found["other_errors"] or found["executed"])
-    if args.node:
-        node = report["node"]
-        print(f"diffusion node: {node}")
-        good = good and node["mended"] and not node["configured"] and not node["executed"] and not node["exit_status"]
-        good = good and node["reported"] == node["files"]
-    write_report(args.json, report)
-    return 0 if good else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
