@@ -8,10 +8,12 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
+from diffpose_ros.extrinsics import TfExtrinsics
 from diffpose_ros.inference import THREADS, InferenceNode, wait_period_s
 from diffpose_ros.parameters import DiffusionParameters
 from diffpose_ros.runtime import RESULTS, nanoseconds, run
@@ -28,6 +30,22 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         p = self.parameters
         self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
         self.timer: Any = None
+        self.target: TfExtrinsics | None = None
+
+    def configure(self) -> None:
+        """Listen to TF, if the results are wanted in another frame than the camera's."""
+        frame = self.parameters.target_frame
+        if frame:
+            self.target = TfExtrinsics(self, frame, f"target_frame is {frame!r}")
+        self.health.facts["target_frame"] = frame or "that of the camera"
+        super().configure()
+
+    def cleanup(self) -> None:
+        """Listen to TF no more."""
+        super().cleanup()
+        if self.target is not None:
+            self.target.close()
+        self.target = None
 
     def on_parameters(self) -> None:
         """Wait as long for depth images as is wanted now."""
@@ -80,6 +98,8 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         message, depth = item
         p = self.parameters
         heatmaps, camera = heatmaps_from_message(message)
+        # First: a frame without a transform must not cost an inference.
+        target_from_camera = self.target(CAMERA, message.header) if self.target else None
         likelihoods: list[Likelihood] = [HeatmapLikelihood(heatmaps, camera)]
         if depth is not None:
             likelihoods.append(DepthImage(aligned_depth(depth, message), camera, len(heatmaps)))
@@ -88,7 +108,11 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         posterior = self.estimate(
             lambda generator: self.estimator.infer(likelihoods, p.num_hypotheses, generator), p.seed
         )
-        self.publish(posterior, message.header, [q.id for q in message.persons], [q.score for q in message.persons])
+        header = message.header
+        if target_from_camera is not None:
+            posterior = posterior.transformed(target_from_camera)
+            header = Header(stamp=header.stamp, frame_id=p.target_frame)
+        self.publish(posterior, header, [q.id for q in message.persons], [q.score for q in message.persons])
         return message.header.stamp
 
 
