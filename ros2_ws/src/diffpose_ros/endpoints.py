@@ -30,6 +30,11 @@ class Output:
         events = PublisherEventCallbacks(incompatible_qos=lambda info: _incompatible(node, self.health, info))
         self._publisher = node.create_lifecycle_publisher(kind, topic, qos, event_callbacks=events)
 
+    @property
+    def topic_name(self) -> str:
+        """The topic, resolved."""
+        return self.health.name
+
     def publish(self, message: Any) -> None:
         """Publish if the node is active."""
         if self._publisher.is_activated:

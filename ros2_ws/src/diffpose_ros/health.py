@@ -62,8 +62,8 @@ class Health:
         self._jumps = node.get_clock().create_jump_callback(back, post_callback=self._on_jump)
 
     def watch(self, topic: TopicHealth) -> None:
-        """Report a topic."""
-        self._topics = [*self._topics, topic]
+        """Report a topic; inputs come first, as the cause of what outputs lack."""
+        self._topics = sorted([*self._topics, topic], key=lambda t: t.direction)
 
     def unwatch(self, topic: TopicHealth) -> None:
         """Report it no more."""

@@ -229,7 +229,7 @@ class MarkerParameters(InputParameters):
 
 
 @dataclass(frozen=True)
-class BridgeParameters(Parameters):
+class BridgeParameters(InputParameters):
     """Parameters of the bridge node."""
 
     node: ClassVar[str] = "bridge_node"
