@@ -17,7 +17,7 @@ NODES = {
     "detector_node": ({"image_size": 64}, set()),
     "diffusion_node": ({**FAST, "use_depth": True}, {USE_DEPTH}),
     "fusion_node": ({**FAST, "use_depth": True, "extrinsics_file": "{extrinsics}"}, {USE_DEPTH}),
-    "marker_node": ({}, set()),
+    "marker_node": ({"use_sim_time": True}, {USE_SIM_TIME}),
     "bridge_node": ({}, set()),
 }
 LOOKS = {

@@ -14,7 +14,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from diffpose.msg import Heatmaps
 from diffpose_core.detector import DetectorConfig, YoloPoseDetector
-from diffpose_ros.conversions import camera_from_info, heatmaps_message, image_decoder
+from diffpose_ros.conversions import camera_from_info, heatmaps_message
+from diffpose_ros.images import image_decoder
 from diffpose_ros.parameters import RELIABILITIES, DetectorParameters
 from diffpose_ros.runtime import RESULTS, WorkerNode, choose_device, run, set_threads
 

@@ -1,4 +1,4 @@
-"""Images of any common encoding, raw or compressed, to blue green red. Everything a message claims is checked by name."""
+"""Images of any common encoding, raw or compressed, to blue green red. What a message claims is checked by name."""
 
 from __future__ import annotations
 
