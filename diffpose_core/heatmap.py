@@ -22,6 +22,8 @@ from diffpose_core.skeleton import COCO17, Skeleton
 
 MAX_MODES = 4
 _FIELDS = ("means", "covariances", "weights", "outlier", "area", "visibility")
+FARTHEST_PX = 1e6
+"""Tiles that reach farther are of no image; their covariances would not be finite."""
 MIN_SIGMA_PX = 0.5
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -88,6 +90,8 @@ class Heatmaps:
         if height < 4 or width < 4:
             raise ValueError(f"log_density tiles must be at least 4x4, got {height}x{width}")
         tile_to_image = checked("tile_to_image", tile_to_image, (persons, 2, 3))
+        if persons and (farthest := float(tile_to_image.abs().max())) > FARTHEST_PX:
+            raise ValueError(f"tile_to_image must lie within {FARTHEST_PX:g} px, got {farthest:g}")
         visibility = _share("visibility", visibility, (persons, joints))
         cell_area = torch.linalg.det(tile_to_image[:, :, :2]).abs()
         if persons and cell_area.min() <= 1e-8:

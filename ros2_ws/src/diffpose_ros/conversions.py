@@ -23,6 +23,8 @@ SIDES = {
 }  # fmt: skip
 DEPTH_TYPES = {"16UC1": (np.uint16, 1e-3), "32FC1": (np.float32, 1.0)}
 """Type of a depth image's values and their unit in metres (REP 118)."""
+FARTHEST_M = 1e6
+"""Joints that are farther away on any axis are no joints; their covariances would not be finite."""
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 """Order of a covariance's six unique values: xx xy xz yy yz zz."""
 
@@ -195,6 +197,8 @@ def posterior_from_message(message: Hypotheses) -> PosePosterior:
             raise ValueError(f"{name} holds a value that is not finite")
     if len(weights) and (weights.min() < 0 or (weights.sum(-1) - 1).abs().max() > 1e-3):
         raise ValueError(f"weights must be non-negative and sum to 1, got sums {weights.sum(-1).tolist()}")
+    if len(points) and points.abs().max() > FARTHEST_M:
+        raise ValueError(f"joints must lie within {FARTHEST_M:g} m, got {points.abs().max():g}")
     status = _read(message.persons, "status", (joints,), np.uint8).long()
     return PosePosterior(points, torch.log(weights), status, skeleton, log_evidence)
 
@@ -221,12 +225,11 @@ def _fill(field: array.array[Any], values: torch.Tensor) -> None:
 def _read(persons: list[Any], name: str, shape: tuple[int, ...], dtype: type = np.float32) -> torch.Tensor:
     """Stack one flat field of all persons to [P, *shape]."""
     size = int(np.prod(shape))
-    result: np.ndarray = np.empty((len(persons), *shape), dtype)
-    for p, person in enumerate(persons):
-        values: np.ndarray = np.frombuffer(getattr(person, name), dtype)
+    found = [np.frombuffer(getattr(person, name), dtype) for person in persons]
+    for p, values in enumerate(found):  # all before memory is taken: shapes are announced by the message
         if len(values) != size:
             raise ValueError(
                 f"persons[{p}].{name} must hold {' x '.join(map(str, shape))} = {size} values, got {len(values)}"
             )
-        result[p] = values.reshape(shape)
+    result = np.array(found, dtype).reshape(len(persons), *shape)
     return torch.from_numpy(result)
