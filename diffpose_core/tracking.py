@@ -1,0 +1,142 @@
+"""Who is who from image to image: ByteTrack on the detector's boxes.
+
+Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", 2110.06864, as implemented by the
+package ``trackers`` (Roboflow, Apache-2.0), which predicts boxes over the true time between images. Boxes of high score
+are matched to tracks first; those of low score then continue tracks that are left, but begin none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from diffpose_core.checks import checked
+
+LOW_SCORE = 0.1
+"""Smallest score of a box that may continue a track, 0..1."""
+REFERENCE_HZ = 30
+"""Rate in whose periods ``trackers`` counts; images may come at any other, and irregularly."""
+BUFFER_RATIO = 0.3
+"""Boxes are widened by this share of their size at either side before their overlap is taken: without, somebody who
+begins to walk while hidden, or who is seen a few times a second, overlaps with the own prediction no more."""
+MIN_OVERLAP = 0.1
+KEPT_BONUS = 1.25
+"""Who was kept in the last image counts so many times as large: two people of alike size must not take turns."""
+MAX_TRACKS = 500
+"""Tracks remembered; beyond it those longest unseen are forgotten."""
+SAME_TIME_S = 1e-6
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Settings of the tracker.
+
+    Attributes:
+        buffer_s: somebody unseen for so long, to a thirtieth of a second more, keeps the id.
+        min_score: smallest score of a box that may begin a track, 0..1.
+        max_persons: persons kept of an image. The larger ones go first, for they are nearer: by the longer side of the
+            box, which of those kept before counts 1.25 times.
+
+    Raises:
+        ValueError: naming the field that is out of range.
+    """
+
+    buffer_s: float = 1.0
+    min_score: float = 0.25
+    max_persons: int = 16
+
+    def __post_init__(self) -> None:
+        ranges: dict[str, tuple[float, float]] = {"buffer_s": (0, 60), "min_score": (0, 1), "max_persons": (1, 1000)}
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must lie in {low:g}..{high:g}, got {value}")
+
+
+class PersonTracker:
+    """Gives people ids that last as long as they are seen, and are never given twice.
+
+    Raises:
+        ImportError: the package ``trackers`` is not installed.
+    """
+
+    def __init__(self, config: TrackerConfig | None = None) -> None:
+        from trackers import BIoU, ByteTrackTracker
+
+        self.config = config or TrackerConfig()
+        self._tracker = ByteTrackTracker(
+            lost_track_buffer=math.ceil(self.config.buffer_s * REFERENCE_HZ),
+            frame_rate=REFERENCE_HZ,
+            track_activation_threshold=self.config.min_score,
+            minimum_consecutive_frames=1,
+            minimum_iou_threshold=MIN_OVERLAP,
+            high_conf_det_threshold=self.config.min_score,
+            iou=BIoU(BUFFER_RATIO),
+        )
+        self._ids = itertools.count()
+        self._kept: set[int] = set()
+        self._stamp_s = -math.inf
+
+    def __len__(self) -> int:
+        """Return the number of people remembered, seen or not."""
+        return len(self._tracker.tracks)
+
+    def reset(self) -> None:
+        """Forget everybody. Ids go on: whoever comes next is somebody else."""
+        self._tracker.reset()
+        self._kept = set()
+        self._stamp_s = -math.inf
+
+    def update(self, boxes: Float[Tensor, "P 4"], scores: Float[Tensor, "P"], stamp_s: float) -> dict[int, int]:
+        """Find the people of earlier images in this one.
+
+        A stamp before the last one, as when a recording begins again, makes everybody new.
+
+        Args:
+            boxes: px, x_min, y_min, x_max, y_max; of scores from :data:`LOW_SCORE` on.
+            scores: in 0..1.
+            stamp_s: of the image, seconds.
+
+        Returns:
+            Row of the box -> id, of the persons kept, by rising row.
+
+        Raises:
+            ValueError: boxes or scores of another shape or not finite, a box without extent, or a stamp not finite.
+        """
+        import supervision
+
+        boxes = checked("boxes", boxes, (None, 4))
+        scores = checked("scores", scores, (len(boxes),))
+        if len(boxes) and (boxes[:, 2:] <= boxes[:, :2]).any():
+            raise ValueError(f"boxes must have x_max > x_min and y_max > y_min, got {boxes.tolist()}")
+        if not math.isfinite(stamp_s):
+            raise ValueError(f"stamp_s must be finite, got {stamp_s}")
+        if stamp_s < self._stamp_s:
+            self.reset()
+        self._stamp_s = max(stamp_s, self._stamp_s + SAME_TIME_S)
+        rows = np.arange(len(boxes))
+        confidence = scores.double().numpy()
+        found = supervision.Detections(boxes.double().numpy(), confidence=confidence, data={"row": rows})
+        told = self._tracker.update(found, timestamp=self._stamp_s)
+        ids = dict(zip(told.data["row"].tolist(), told.tracker_id.tolist(), strict=True)) if len(told) else {}
+        # It numbers a track when that is seen again; here whoever is seen once is somebody.
+        begun = [row for row, number in ids.items() if number < 0 and confidence[row] >= self.config.min_score]
+        fresh = [track for track in self._tracker.tracks if track.tracker_id < 0]
+        for row, track in zip(begun, fresh, strict=True):
+            ids[row] = track.tracker_id = next(self._ids)
+        self._tracker.tracks = sorted(self._tracker.tracks, key=lambda t: t.time_since_update)[:MAX_TRACKS]
+        people = {row: number for row, number in ids.items() if number >= 0}
+        return self._choose(boxes, people)
+
+    def _choose(self, boxes: Float[Tensor, "P 4"], ids: dict[int, int]) -> dict[int, int]:
+        """Return at most as many as wanted, and remember who."""
+        sides = (boxes[:, 2:] - boxes[:, :2]).amax(-1).tolist()
+        order = sorted(ids, key=lambda row: sides[row] * (KEPT_BONUS if ids[row] in self._kept else 1), reverse=True)
+        rows = sorted(order[: self.config.max_persons])
+        self._kept = {ids[row] for row in rows}
+        return {row: ids[row] for row in rows}
