@@ -30,6 +30,7 @@ KEPT_BONUS = 1.25
 MAX_TRACKS = 500
 """Tracks remembered; beyond it those longest unseen are forgotten."""
 SAME_TIME_S = 1e-6
+"""Taken to lie between images of the same stamp."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class PersonTracker:
 
         self.config = config or TrackerConfig()
         self._tracker = ByteTrackTracker(
-            lost_track_buffer=math.ceil(self.config.buffer_s * REFERENCE_HZ),
+            lost_track_buffer=math.floor(self.config.buffer_s * REFERENCE_HZ) + 1,  # sums of periods are rounded
             frame_rate=REFERENCE_HZ,
             track_activation_threshold=self.config.min_score,
             minimum_consecutive_frames=1,
@@ -80,7 +81,7 @@ class PersonTracker:
         )
         self._ids = itertools.count()
         self._kept: set[int] = set()
-        self._stamp_s = -math.inf
+        self._stamp_s = self._clock_s = -math.inf
 
     def __len__(self) -> int:
         """Return the number of people remembered, seen or not."""
@@ -90,16 +91,16 @@ class PersonTracker:
         """Forget everybody. Ids go on: whoever comes next is somebody else."""
         self._tracker.reset()
         self._kept = set()
-        self._stamp_s = -math.inf
+        self._stamp_s = self._clock_s = -math.inf
 
-    def update(self, boxes: Float[Tensor, "P 4"], scores: Float[Tensor, "P"], stamp_s: float) -> dict[int, int]:
+    def update(self, boxes: Tensor, scores: Tensor, stamp_s: float) -> dict[int, int]:
         """Find the people of earlier images in this one.
 
         A stamp before the last one, as when a recording begins again, makes everybody new.
 
         Args:
-            boxes: px, x_min, y_min, x_max, y_max; of scores from :data:`LOW_SCORE` on.
-            scores: in 0..1.
+            boxes: [P, 4] px, x_min, y_min, x_max, y_max; of scores from :data:`LOW_SCORE` on.
+            scores: [P] in 0..1.
             stamp_s: of the image, seconds.
 
         Returns:
@@ -118,11 +119,12 @@ class PersonTracker:
             raise ValueError(f"stamp_s must be finite, got {stamp_s}")
         if stamp_s < self._stamp_s:
             self.reset()
-        self._stamp_s = max(stamp_s, self._stamp_s + SAME_TIME_S)
+        self._clock_s = max(stamp_s, self._clock_s + SAME_TIME_S)
+        self._stamp_s = stamp_s
         rows = np.arange(len(boxes))
         confidence = scores.double().numpy()
         found = supervision.Detections(boxes.double().numpy(), confidence=confidence, data={"row": rows})
-        told = self._tracker.update(found, timestamp=self._stamp_s)
+        told = self._tracker.update(found, timestamp=self._clock_s)
         ids = dict(zip(told.data["row"].tolist(), told.tracker_id.tolist(), strict=True)) if len(told) else {}
         # It numbers a track when that is seen again; here whoever is seen once is somebody.
         begun = [row for row, number in ids.items() if number < 0 and confidence[row] >= self.config.min_score]
