@@ -6,8 +6,9 @@ averaged away. So a Kalman filter runs on the means with a *share* of the poster
 rest of that covariance is published as it was: carried over any number of frames, the prior counts once.
 
 Motion is of damped velocity with random accelerations (Singer 1970, "Estimating optimal tracking filter performance
-for manned maneuvering targets", with the velocity in place of the acceleration), and where the new mean surprises,
-the prediction's covariance grows ("fading" filter; Xia et al. 1994, "Adaptive fading Kalman filter").
+for manned maneuvering targets", with the velocity in place of the acceleration). Where a new mean surprises, the
+prediction's covariance grows, with the square of how much (a "fading" filter; Xia et al. 1994, "Adaptive fading Kalman
+filter with an application").
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ class TemporalConfig:
     """
 
     fresh: float = 0.3
-    body_acceleration_m_s2: float = 0.5
-    limb_acceleration_m_s2: float = 0.2
+    body_acceleration_m_s2: float = 0.3
+    limb_acceleration_m_s2: float = 0.15
     body_damping_s: float = 2.0
     limb_damping_s: float = 0.3
     speed_m_s: float = 1.0
-    surprise: float = 2.0
+    surprise: float = 2.5
     max_gap_s: float = 1.0
 
     def __post_init__(self) -> None:
@@ -140,7 +141,7 @@ class TemporalFilter:
         covariance = move @ before.covariance @ move.mT + shaken
         off = seen - mean[:, :3]
         distance = (off * torch.linalg.solve(covariance[:, :3, :3] + noise, off)).sum(-1)
-        covariance = (distance / (3 * self.config.surprise)).clamp_min(1)[:, None, None] * covariance
+        covariance = (distance / (3 * self.config.surprise)).clamp_min(1).square()[:, None, None] * covariance
         gain = torch.linalg.solve(covariance[:, :3, :3] + noise, covariance[:, :3, :]).mT
         mean = mean + (gain @ off[..., None])[..., 0]
         covariance = covariance - gain @ covariance[:, :3, :]
