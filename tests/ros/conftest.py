@@ -148,7 +148,8 @@ def run_once(tmp_path):
     """Run a node that is expected to end by itself; return exit status and output."""
 
     def runner(executable, **parameters):
-        entry = NodeEntry(executable, "", str(SHARE / "config" / "estimator.yaml"), parameters)
+        given = {"exit_on_error": True, **parameters}
+        entry = NodeEntry(executable, "", str(SHARE / "config" / "estimator.yaml"), given)
         command = [sys.executable, str(PREFIX / "lib" / "diffpose" / executable), *entry.ros_arguments()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
         return done.returncode, done.stdout + done.stderr

@@ -196,7 +196,7 @@ def test_too_many_inputs_are_dropped_and_every_one_is_accounted_for(nodes, heatm
 def test_a_checkpoint_that_is_missing(run_once, tmp_path):
     status, output = run_once("diffusion_node", prior=str(tmp_path / "none.safetensors"))
     assert status == 1
-    assert "cannot start" in output
+    assert "cannot configure" in output
     assert "none.safetensors" in output
 
 
@@ -226,7 +226,7 @@ def test_bad_checkpoints(run_once, tmp_path, packaged, fault):
         PosePrior.from_pretrained(path)
     status, output = run_once("diffusion_node", prior=str(path))
     assert status == 1
-    assert "cannot start" in output
+    assert "cannot configure" in output
     assert "prior.safetensors" in output
     assert "Traceback" not in output
 
@@ -234,7 +234,7 @@ def test_bad_checkpoints(run_once, tmp_path, packaged, fault):
 @pytest.mark.parametrize(
     ("node", "parameters", "words"),
     [
-        ("diffusion_node", {"num_hypotheses": 0}, "num_hypotheses must lie in"),
+        ("diffusion_node", {"num_hypotheses": 0}, "num_hypotheses out of range. Min: 1, Max: 10000, value: 0"),
         ("diffusion_node", {"device": "tpu"}, "device"),
         ("diffusion_node", {"device": "cuda:99"}, "cuda:99"),
         ("detector_node", {"weights": "none.pt"}, "none.pt does not exist"),

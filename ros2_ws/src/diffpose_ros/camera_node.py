@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -13,18 +13,23 @@ from std_msgs.msg import Header
 from diffpose_core import Camera
 from diffpose_ros.calibration import load_calibration
 from diffpose_ros.conversions import camera_info, image_message
-from diffpose_ros.health import Health
-from diffpose_ros.parameters import CameraParameters, declare
+from diffpose_ros.managed import ManagedNode
+from diffpose_ros.parameters import CameraParameters
 from diffpose_ros.runtime import run
 from diffpose_ros.sources import FrameSource
 
 
-class CameraNode(Node):  # type: ignore[misc]  # rclpy has no types
+class CameraNode(ManagedNode[CameraParameters]):
     """Publishes frames at a steady rate, each with the calibration of the same stamp."""
 
     def __init__(self) -> None:
-        super().__init__(CameraParameters.node)
-        p = self.parameters = declare(self, CameraParameters)
+        super().__init__(CameraParameters)
+        self.source: FrameSource | None = None
+        self.timer: Any = None
+
+    def configure(self) -> None:
+        """Open the source and read the calibration."""
+        p = self.parameters
         self.source = FrameSource(p.source, p.frames_per_image, p.loop)
         self.calibration = load_calibration(p.calibration_file) if p.calibration_file else None
         if self.calibration is None:
@@ -33,18 +38,34 @@ class CameraNode(Node):  # type: ignore[misc]  # rclpy has no types
                 f"{p.horizontal_fov_deg:g} degrees; distances scale with the error of that guess"
             )
         calibration = p.calibration_file or f"guessed from {p.horizontal_fov_deg:g} degrees field of view"
-        self.health = Health(self, {"source": p.source, "calibration": calibration})
+        self.health.facts |= {"source": p.source, "calibration": calibration}
         # Reliable serves every subscriber; one that wants best effort gets it.
         qos = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
-        self.image_publisher = self.create_publisher(Image, "image_raw", qos)
-        self.info_publisher = self.create_publisher(CameraInfo, "camera_info", qos)
-        self.timer = self.create_timer(1 / p.rate_hz, self.publish_frame)
-        self.get_logger().info(f"ready: {self.health.facts}")
+        self.image_publisher = self.advertise(Image, "image_raw", qos)
+        self.info_publisher = self.advertise(CameraInfo, "camera_info", qos)
+
+    def activate(self) -> None:
+        """Begin to publish."""
+        self.timer = self.every(1 / self.parameters.rate_hz, self.publish_frame)
+
+    def deactivate(self) -> None:
+        """Forget the timer."""
+        self.timer = None
+
+    def cleanup(self) -> None:
+        """Let go of the source."""
+        self.source = None
+
+    def on_parameters(self) -> None:
+        """Publish at the rate that is wanted now."""
+        if self.timer is not None:
+            self.timer.timer_period_ns = round(1e9 / self.parameters.rate_hz)
 
     def publish_frame(self) -> None:
         """Publish the next frame, once someone listens."""
         if not (self.image_publisher.get_subscription_count() and self.info_publisher.get_subscription_count()):
             return
+        assert self.source is not None
         stamp = self.get_clock().now()
         try:
             image = self.source.read()

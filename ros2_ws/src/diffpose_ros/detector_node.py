@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -26,9 +27,15 @@ class DetectorNode(WorkerNode[DetectorParameters]):
 
     def __init__(self) -> None:
         super().__init__(DetectorParameters)
+        self.detector: YoloPoseDetector | None = None
+        self._images: OrderedDict[tuple[int, int], Image] = OrderedDict()
+        self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
+
+    def configure(self) -> None:
+        """Load the network and run it once."""
         p = self.parameters
-        config = DetectorConfig(conf=p.min_score, max_persons=p.max_persons, image_size=p.image_size)
         device = choose_device(self, p.device)
+        config = DetectorConfig(image_size=p.image_size)
         self.detector = YoloPoseDetector(p.weights or None, device, config, p.allow_unsafe_weights)
         self.decode, decoder = image_decoder()
         self.health.facts |= {
@@ -36,16 +43,33 @@ class DetectorNode(WorkerNode[DetectorParameters]):
             "weights": p.weights or "packaged yolo11n-pose.pt",
         }  # fmt: skip
         self.detector(np.zeros((p.image_size, p.image_size, 3), np.uint8))  # the first run is slow: now, not on a frame
-        self._images: OrderedDict[tuple[int, int], Image] = OrderedDict()
-        self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
-        self.publisher = self.create_publisher(Heatmaps, "human_pose2d/heatmaps", RESULTS)
-        reliable = (
-            ReliabilityPolicy.RELIABLE if p.image_reliability == RELIABILITIES[1] else ReliabilityPolicy.BEST_EFFORT
-        )
+        self.publisher = self.advertise(Heatmaps, "human_pose2d/heatmaps", RESULTS)
+
+    def on_parameters(self) -> None:
+        """Pass the thresholds on."""
+        p, detector = self.parameters, self.detector
+        assert detector is not None
+        detector.config = replace(detector.config, conf=p.min_score, max_persons=p.max_persons)
+
+    def activate(self) -> None:
+        """Subscribe."""
+        super().activate()
+        wanted = self.parameters.image_reliability == RELIABILITIES[1]
+        reliable = ReliabilityPolicy.RELIABLE if wanted else ReliabilityPolicy.BEST_EFFORT
         qos = QoSProfile(depth=5, reliability=reliable)
-        self.create_subscription(Image, "image_raw", self.on_image, qos)
-        self.create_subscription(CameraInfo, "camera_info", self.on_info, qos)
-        self.get_logger().info(f"ready: {self.health.facts}")
+        self.subscribe(Image, "image_raw", self.on_image, qos)
+        self.subscribe(CameraInfo, "camera_info", self.on_info, qos)
+
+    def deactivate(self) -> None:
+        """Drop images that wait for their calibration."""
+        super().deactivate()
+        self.drop(len(self._images))
+        self._images.clear()
+        self._infos.clear()
+
+    def cleanup(self) -> None:
+        """Let go of the network."""
+        self.detector = None
 
     def on_image(self, message: Image) -> None:
         """Wait for the calibration of this image, or go on if it is there."""
@@ -73,6 +97,7 @@ class DetectorNode(WorkerNode[DetectorParameters]):
 
     def process(self, item: tuple[Image, CameraInfo]) -> Time:
         """Detect and publish."""
+        assert self.detector is not None
         image, info = item
         pixels = self.decode(image)
         camera_from_info(info, image.width, image.height)  # refused here, before the costly part

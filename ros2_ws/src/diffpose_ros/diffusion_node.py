@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
@@ -11,7 +12,7 @@ from sensor_msgs.msg import Image
 from diffpose.msg import Heatmaps as HeatmapsMessage
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
-from diffpose_ros.inference import THREADS, InferenceNode
+from diffpose_ros.inference import THREADS, InferenceNode, wait_period_s
 from diffpose_ros.parameters import DiffusionParameters
 from diffpose_ros.runtime import RESULTS, nanoseconds, run
 from diffpose_ros.synchroniser import Synchroniser, View
@@ -25,12 +26,29 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
     def __init__(self) -> None:
         super().__init__(DiffusionParameters)
         p = self.parameters
-        self.create_subscription(HeatmapsMessage, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
-        if p.use_depth:
-            self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
+        self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
+        self.timer: Any = None
+
+    def on_parameters(self) -> None:
+        """Wait as long for depth images as is wanted now."""
+        super().on_parameters()
+        self.pairs.set_limits(self.parameters.sync_slop_s, self.parameters.sync_wait_s)
+        if self.timer is not None:
+            self.timer.timer_period_ns = round(1e9 * wait_period_s(self.parameters))
+
+    def activate(self) -> None:
+        """Subscribe."""
+        super().activate()
+        self.subscribe(HeatmapsMessage, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
+        if self.parameters.use_depth:
             self.subscribe_depth("depth/image", self.on_depth)
-            self.create_timer(max(p.sync_wait_s / 4, 0.01), self.on_timer)
-        self.get_logger().info(f"ready: {self.health.facts}")
+            self.timer = self.every(wait_period_s(self.parameters), self.on_timer)
+
+    def deactivate(self) -> None:
+        """Drop heatmaps that wait for their depth image."""
+        super().deactivate()
+        self.timer = None
+        self.drop(self.pairs.clear())
 
     def on_heatmaps(self, message: HeatmapsMessage) -> None:
         """Hand over to the worker, or wait for the depth image of this instant."""
@@ -60,17 +78,17 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
     def process(self, item: tuple[HeatmapsMessage, Image | None]) -> Time:
         """Infer and publish."""
         message, depth = item
+        p = self.parameters
         heatmaps, camera = heatmaps_from_message(message)
         likelihoods: list[Likelihood] = [HeatmapLikelihood(heatmaps, camera)]
         if depth is not None:
             likelihoods.append(DepthImage(aligned_depth(depth, message), camera, len(heatmaps)))
-        elif self.parameters.use_depth:
+        elif p.use_depth:
             self.health.degraded("without depth", "no image within sync_slop_s of the heatmaps")
         posterior = self.estimate(
-            lambda generator: self.estimator.infer(likelihoods, self.parameters.num_hypotheses, generator),
-            self.parameters.seed,
+            lambda generator: self.estimator.infer(likelihoods, p.num_hypotheses, generator), p.seed
         )
-        self.publish(posterior, message.header, [p.id for p in message.persons], [p.score for p in message.persons])
+        self.publish(posterior, message.header, [q.id for q in message.persons], [q.score for q in message.persons])
         return message.header.stamp
 
 

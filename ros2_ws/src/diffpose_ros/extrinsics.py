@@ -94,9 +94,14 @@ class TfExtrinsics:
             import tf2_ros
         except ImportError as error:
             raise ValueError(f"parameter extrinsics_file is empty, and there is no TF to ask: {error}") from error
-        self._target_frame, self._no_transform = target_frame, tf2_ros.TransformException
+        self._node, self._target_frame, self._no_transform = node, target_frame, tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer(node=node)
         self._listener = tf2_ros.TransformListener(self._buffer, node)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._listener.unregister()
+        self._node.destroy_service(self._buffer.srv)
 
     def __call__(self, camera: str, header: Header) -> Tensor:
         """Return target_from_camera."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from typing import Any
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
@@ -15,7 +16,7 @@ from diffpose_core import fusion
 from diffpose_ros import synchroniser
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
 from diffpose_ros.extrinsics import Extrinsics, FileExtrinsics, TfExtrinsics, relative
-from diffpose_ros.inference import THREADS, InferenceNode
+from diffpose_ros.inference import THREADS, InferenceNode, wait_period_s
 from diffpose_ros.parameters import FusionParameters
 from diffpose_ros.runtime import RESULTS, nanoseconds, run
 from diffpose_ros.synchroniser import Synchroniser
@@ -31,24 +32,52 @@ class FusionNode(InferenceNode[FusionParameters]):
 
     def __init__(self) -> None:
         super().__init__(FusionParameters)
+        self.extrinsics: Extrinsics | None = None
+        self.timer: Any = None
+
+    def configure(self) -> None:
+        """Read where the cameras are."""
         p = self.parameters
-        self.extrinsics: Extrinsics = (
-            FileExtrinsics(p.extrinsics_file, p.target_frame, p.cameras)
-            if p.extrinsics_file
-            else TfExtrinsics(self, p.target_frame)
-        )
+        if p.extrinsics_file:
+            self.extrinsics = FileExtrinsics(p.extrinsics_file, p.target_frame, p.cameras)
+        else:
+            self.extrinsics = TfExtrinsics(self, p.target_frame)
         self.health.facts |= {
             "cameras": ", ".join(p.cameras), "target_frame": p.target_frame, "extrinsics": p.extrinsics_file or "TF",
         }  # fmt: skip
         self.instants = Synchroniser(p.cameras, p.with_depth, p.sync_slop_s, p.sync_wait_s, self.on_late)
+        super().configure()
+
+    def on_parameters(self) -> None:
+        """Wait as long for the other cameras as is wanted now."""
+        super().on_parameters()
+        self.instants.set_limits(self.parameters.sync_slop_s, self.parameters.sync_wait_s)
+        if self.timer is not None:
+            self.timer.timer_period_ns = round(1e9 * wait_period_s(self.parameters))
+
+    def activate(self) -> None:
+        """Subscribe."""
+        super().activate()
+        p = self.parameters
         for name in p.cameras:
-            self.create_subscription(
-                HeatmapsMessage, f"{name}/human_pose2d/heatmaps", partial(self.on_heatmaps, name), RESULTS
-            )
+            self.subscribe(HeatmapsMessage, f"{name}/human_pose2d/heatmaps", partial(self.on_heatmaps, name), RESULTS)
             if name in p.with_depth:
                 self.subscribe_depth(f"{name}/depth/image", partial(self.on_depth, name))
-        self.create_timer(max(p.sync_wait_s / 4, 0.01), self.on_timer)
-        self.get_logger().info(f"ready: {self.health.facts}")
+        self.timer = self.every(wait_period_s(p), self.on_timer)
+
+    def deactivate(self) -> None:
+        """Let go of heatmaps that wait for others."""
+        super().deactivate()
+        self.timer = None
+        if self.extrinsics is not None:
+            self.health.count("heatmaps dropped: deactivated", self.instants.clear())
+
+    def cleanup(self) -> None:
+        """Listen to TF no more."""
+        super().cleanup()
+        if isinstance(self.extrinsics, TfExtrinsics):
+            self.extrinsics.close()
+        self.extrinsics = None
 
     def on_heatmaps(self, name: str, message: HeatmapsMessage) -> None:
         """Bring together what the cameras saw at this instant."""
@@ -118,6 +147,7 @@ class FusionNode(InferenceNode[FusionParameters]):
         return views, sources
 
     def _view(self, name: str, message: HeatmapsMessage, depth: Image | None) -> fusion.View:
+        assert self.extrinsics is not None
         heatmaps, camera = heatmaps_from_message(message)
         target_from_camera = self.extrinsics(name, message.header)
         depth_m = None if depth is None else aligned_depth(depth, message)

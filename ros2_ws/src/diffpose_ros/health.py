@@ -6,9 +6,12 @@ import math
 import threading
 import time
 from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.node import Node
+
+if TYPE_CHECKING:
+    from diffpose_ros.managed import ManagedNode
 
 PERIOD_S = 1.0
 LOG_AGAIN_S = 10.0
@@ -26,12 +29,13 @@ class Health:
     """Counts every input exactly once: received = processed + dropped + refused + failed + in work.
 
     Args:
-        node: publishes on ``/diagnostics``.
+        node: publishes on ``/diagnostics``; its ``state`` is published with the rest.
         facts: what the node runs on (device, weights, ...), published along with the counters.
     """
 
-    def __init__(self, node: Node, facts: dict[str, str]) -> None:
-        self._node, self.facts = node, facts
+    def __init__(self, node: ManagedNode[Any], facts: dict[str, str]) -> None:
+        self._node, self.facts, self._always = node, facts, dict(facts)
+        self._broken = ""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
@@ -77,6 +81,19 @@ class Health:
         with self._lock:
             self._counts[name] += number
 
+    def broken(self, reason: str) -> None:
+        """A transition failed; an error until :meth:`mended`."""
+        self._broken = reason
+        self.publish()
+
+    def mended(self) -> None:
+        """A transition succeeded."""
+        self._broken = ""
+
+    def forget(self) -> None:
+        """Forget what the node ran on: it was cleaned up."""
+        self.facts = dict(self._always)
+
     def _count(self, name: str) -> None:
         with self._lock:
             self._counts[name] += 1
@@ -100,7 +117,11 @@ class Health:
             counts, latency_s, complaint = Counter(self._counts), list(self._latency_s), self._last_complaint
             new = counts - self._reported
             self._reported = counts
-        if new["failed"]:
+        if self._broken:
+            level, message = DiagnosticStatus.ERROR, self._broken
+        elif self._node.state != "active":
+            level, message = DiagnosticStatus.OK, self._node.state
+        elif new["failed"]:
             level, message = DiagnosticStatus.ERROR, complaint
         elif new["refused"] or new["degraded"]:
             level, message = DiagnosticStatus.WARN, complaint
@@ -108,7 +129,8 @@ class Health:
             level, message = DiagnosticStatus.WARN, "no input in the last second"
         else:
             level, message = DiagnosticStatus.OK, "working"
-        values = {name: str(counts[name]) for name in ("received", "processed", "dropped", "refused", "failed")}
+        values = {"state": self._node.state}
+        values |= {name: str(counts[name]) for name in ("received", "processed", "dropped", "refused", "failed")}
         values |= {name: str(number) for name, number in sorted(counts.items())}
         for name, share in (("latency_p50_s", 0.5), ("latency_p99_s", 0.99)):
             values[name] = f"{percentile(latency_s, share):.4f}"

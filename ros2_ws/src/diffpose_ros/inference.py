@@ -27,6 +27,11 @@ THREADS = 2
 """Of the executor: one for the topics, one that a request for completion may hold."""
 
 
+def wait_period_s(p: EstimatorParameters) -> float:
+    """Seconds between looks at what was waited for long enough."""
+    return max(p.sync_wait_s / 4, 0.01)
+
+
 class InferenceNode(WorkerNode[P]):
     """Publishes ``human_pose3d/hypotheses`` and ``human_pose3d/skeleton``; serves ``human_pose3d/complete``.
 
@@ -35,27 +40,61 @@ class InferenceNode(WorkerNode[P]):
 
     def __init__(self, kind: type[P]) -> None:
         super().__init__(kind)
+        self._estimator: PoseEstimator | None = None
+        self._service: Any = None
+        self._estimating = threading.Lock()
+
+    @property
+    def estimator(self) -> PoseEstimator:
+        """Of the configured node."""
+        assert self._estimator is not None
+        return self._estimator
+
+    def configure(self) -> None:
+        """Load the prior, run the estimator once, advertise."""
         p = self.parameters
         device = choose_device(self, p.device)
         threads = set_threads(p.num_threads)
         prior = PosePrior.from_pretrained(p.prior or None)
         base = FUSED if p.use_depth or isinstance(p, FusionParameters) else SamplerConfig()
-        sampler = replace(base, guidance=p.guidance, steps=p.steps, repeats=p.repeats, precision=p.precision)
-        self.estimator = PoseEstimator(prior, device, sampler)
-        self._estimating = threading.Lock()
+        self._estimator = PoseEstimator(prior, device, replace(base, precision=p.precision))
         self.health.facts |= {
             "device": device, "threads": str(threads), "prior": p.prior or "packaged", "prior_sha256": prior.sha256,
-            "guidance": p.guidance, "steps": str(p.steps), "repeats": str(p.repeats),
-            "num_hypotheses": str(p.num_hypotheses), "precision": p.precision, "use_depth": str(p.use_depth).lower(),
+            "precision": p.precision, "use_depth": str(p.use_depth).lower(),
         }  # fmt: skip
+        self.on_parameters()
         self._warm_up()
-        self.publisher = self.create_publisher(Hypotheses, "human_pose3d/hypotheses", RESULTS)
-        self.skeleton_publisher = self.create_publisher(SkeletonDefinition, "human_pose3d/skeleton", LATCHED)
+        self.publisher = self.advertise(Hypotheses, "human_pose3d/hypotheses", RESULTS)
+        self.skeleton_publisher = self.advertise(SkeletonDefinition, "human_pose3d/skeleton", LATCHED)
+
+    def on_parameters(self) -> None:
+        """Sample as is wanted now."""
+        p = self.parameters
+        self.estimator.sampler = replace(self.estimator.sampler, guidance=p.guidance, steps=p.steps, repeats=p.repeats)
+        self.health.facts |= {
+            name: str(getattr(p, name)) for name in ("guidance", "steps", "repeats", "num_hypotheses", "seed")
+        }
+
+    def activate(self) -> None:
+        """Tell the skeleton and serve completions."""
+        super().activate()
         self.skeleton_publisher.publish(skeleton_message(H36M17))
         # A group of its own: a long completion must not keep heatmaps from being received.
-        self.create_service(
+        self._service = self.create_service(
             Complete, "human_pose3d/complete", self.on_complete, callback_group=MutuallyExclusiveCallbackGroup()
         )
+
+    def deactivate(self) -> None:
+        """Serve no more completions."""
+        super().deactivate()
+        if self._service is not None:
+            self.destroy_service(self._service)
+        self._service = None
+
+    def cleanup(self) -> None:
+        """Let go of the prior."""
+        with self._estimating:
+            self._estimator = None
 
     def _warm_up(self) -> None:
         """Run once before the first frame: the first inference of a process takes seconds."""
@@ -69,7 +108,7 @@ class InferenceNode(WorkerNode[P]):
         """Subscribe a depth image with the reliability of the parameters."""
         reliable = self.parameters.depth_reliability == RELIABILITIES[1]
         kind = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-        self.create_subscription(Image, topic, callback, QoSProfile(depth=5, reliability=kind))
+        self.subscribe(Image, topic, callback, QoSProfile(depth=5, reliability=kind))
 
     def estimate(self, infer: Callable[[torch.Generator], Any], seed: int) -> Any:
         """Call what uses the estimator, one at a time, with a generator of this seed."""

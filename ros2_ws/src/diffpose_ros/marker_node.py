@@ -21,11 +21,20 @@ class MarkerNode(WorkerNode[MarkerParameters]):
     def __init__(self) -> None:
         super().__init__(MarkerParameters)
         set_threads(1)
+
+    def configure(self) -> None:
+        """Advertise."""
+        self.publisher = self.advertise(MarkerArray, "human_pose3d/markers", RESULTS)
+
+    def on_parameters(self) -> None:
+        """Draw the next ones as is wanted now."""
         p = self.parameters
         self.build = MarkerBuilder(p.max_skeletons, p.ellipsoid_sigmas, p.lifetime_s)
-        self.publisher = self.create_publisher(MarkerArray, "human_pose3d/markers", RESULTS)
-        self.create_subscription(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, RESULTS)
-        self.get_logger().info("ready")
+
+    def activate(self) -> None:
+        """Subscribe."""
+        super().activate()
+        self.subscribe(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, RESULTS)
 
     def on_hypotheses(self, message: Hypotheses) -> None:
         """Hand over to the worker."""

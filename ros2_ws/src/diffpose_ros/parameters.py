@@ -1,7 +1,7 @@
 """Parameters of every node: frozen dataclasses, from which the YAML and the table in the docs are generated.
 
 ``python -m diffpose_ros.parameters`` prints ``config/estimator.yaml``; with ``--docs`` it prints the table.
-This module imports ROS only to declare the parameters on a node.
+This module imports no ROS; ``ros_parameters`` declares them on a node.
 """
 
 from __future__ import annotations
@@ -10,15 +10,23 @@ import argparse
 import math
 import re
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 RELIABILITIES = ("best_effort", "reliable")
 GUIDANCES = ("kalman", "gradient")
 PRECISIONS = ("float32", "bfloat16")
 
 
-def _parameter(default: object, doc: str, low: float | None = None, high: float | None = None) -> Any:
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high})
+ANY_TIME, UNCONFIGURED, START = "any time", "unconfigured", "at start"
+"""When a parameter can be set: the next input takes it; when the node is configured next; with the process."""
+
+
+def _parameter(
+    default: object, doc: str, low: float | None = None, high: float | None = None, unit: str = "",
+    live: bool = False, fixed: bool = False,
+) -> Any:  # fmt: skip
+    when = START if fixed else ANY_TIME if live else UNCONFIGURED
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "unit": unit, "when": when})
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -35,6 +43,13 @@ class Parameters:
     """
 
     node: ClassVar[str]
+    autostart: bool = _parameter(
+        True, "Configure and activate by itself; false: wait for a lifecycle manager.", fixed=True
+    )
+    exit_on_error: bool = _parameter(
+        False, "End with status 1 where autostart cannot configure; false: stay up, unconfigured, to be mended.",
+        fixed=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -50,9 +65,11 @@ class CameraParameters(Parameters):
     node: ClassVar[str] = "camera_node"
     source: str = _parameter("", "Image file, folder of images, video file, or webcam (/dev/video0 or a number).")
     calibration_file: str = _parameter("", "YAML as camera_calibration writes it; empty: guess from the field of view.")
-    horizontal_fov_deg: float = _parameter(60.0, "Field of view the guess assumes, degrees.", 1.0, 170.0)
+    horizontal_fov_deg: float = _parameter(60.0, "Field of view the guess assumes.", 1.0, 170.0, "deg")
     frame_id: str = _parameter("camera_optical_frame", "Optical frame of the published images.")
-    rate_hz: float = _parameter(10.0, "Frames per second published; a webcam may be slower.", 0.01, 1000.0)
+    rate_hz: float = _parameter(
+        10.0, "Frames per second published; a webcam may be slower.", 0.01, 1000.0, "Hz", live=True
+    )
     frames_per_image: int = _parameter(10, "How many frames a still image is held for.", 1, 1000000)
     loop: bool = _parameter(True, "Begin again at the end of files; otherwise stay up and publish no more.")
 
@@ -68,9 +85,9 @@ class DetectorParameters(Parameters):
         "auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which."
     )
     num_threads: int = _parameter(0, "CPU threads of torch; 0: half of the cores.", 0, 1024)
-    min_score: float = _parameter(0.25, "Smallest confidence of a person.", 0.02, 1.0)
-    max_persons: int = _parameter(16, "Persons kept, most confident first.", 1, 1000)
-    image_size: int = _parameter(640, "Longer side of the network's input, px, a multiple of 32.", 32, 4096)
+    min_score: float = _parameter(0.25, "Smallest confidence of a person.", 0.02, 1.0, live=True)
+    max_persons: int = _parameter(16, "Persons kept, most confident first.", 1, 1000, live=True)
+    image_size: int = _parameter(640, "Longer side of the network's input, a multiple of 32.", 32, 4096, "px")
     image_reliability: str = _parameter(
         "best_effort", "QoS of the image subscription: best_effort (takes any publisher) or reliable."
     )
@@ -89,29 +106,31 @@ class EstimatorParameters(Parameters):
         "auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which."
     )
     num_threads: int = _parameter(0, "CPU threads of torch; 0: half of the cores.", 0, 1024)
-    num_hypotheses: int = _parameter(50, "Skeletons per person.", 1, 10000)
-    guidance: str = _parameter("kalman", "kalman (accurate and calibrated) or gradient (heatmap gradients).")
-    steps: int = _parameter(10, "Noise levels visited; 25 is a little better and takes 2.5 times as long.", 1, 1000)
+    num_hypotheses: int = _parameter(50, "Skeletons per person.", 1, 10000, live=True)
+    guidance: str = _parameter("kalman", "kalman (accurate and calibrated) or gradient (heatmap gradients).", live=True)
+    steps: int = _parameter(
+        10, "Noise levels visited; 25 is a little better and takes 2.5 times as long.", 1, 1000, live=True
+    )
     repeats: int = _parameter(
-        1, "Visits of every noise level: 1 for kalman; gradient wants 5, in 5 times as long.", 1, 100
+        1, "Visits of every noise level: 1 for kalman; gradient wants 5, in 5 times as long.", 1, 100, live=True
     )
     precision: str = _parameter(
         "float32", "Of the network: float32, or bfloat16 where the processor has it (docs/performance.md)."
     )
     seed: int = _parameter(
-        0, "Every frame is sampled with this seed: the same heatmaps give the same skeletons.", 0, 2**31
+        0, "Every frame is sampled with this seed: the same heatmaps give the same skeletons.", 0, 2**31, live=True
     )
     use_depth: bool = _parameter(False, "Use depth images that are aligned to the colour images (docs/fusion.md).")
     depth_reliability: str = _parameter(
         "best_effort", "QoS of the depth subscriptions: best_effort (takes any publisher) or reliable."
     )
     sync_slop_s: float = _parameter(
-        0.015, "Stamps that differ by more are not of one instant, seconds; under half of the time between images.",
-        0.0, 10.0,
+        0.015, "Stamps that differ by more are not of one instant; under half of the time between images.",
+        0.0, 10.0, "s", live=True,
     )  # fmt: skip
     sync_wait_s: float = _parameter(
-        0.2, "How long heatmaps wait for what belongs to them; then it goes on without, and is counted, seconds.",
-        0.0, 10.0,
+        0.2, "How long heatmaps wait for what belongs to them; then it goes on without, and is counted.",
+        0.0, 10.0, "s", live=True,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -171,35 +190,18 @@ class MarkerParameters(Parameters):
     """Parameters of the marker node."""
 
     node: ClassVar[str] = "marker_node"
-    max_skeletons: int = _parameter(20, "Hypotheses drawn per person, heaviest first.", 0, 10000)
-    ellipsoid_sigmas: float = _parameter(1.0, "Half axes of the covariance ellipsoids, standard deviations.", 0.1, 10.0)
-    lifetime_s: float = _parameter(2.0, "Markers vanish when nothing new arrives for so long, seconds.", 0.0, 3600.0)
+    max_skeletons: int = _parameter(20, "Hypotheses drawn per person, heaviest first.", 0, 10000, live=True)
+    ellipsoid_sigmas: float = _parameter(
+        1.0, "Half axes of the covariance ellipsoids.", 0.1, 10.0, "standard deviations", live=True
+    )
+    lifetime_s: float = _parameter(
+        2.0, "Markers vanish when nothing new arrives for so long.", 0.0, 3600.0, "s", live=True
+    )
 
 
 ALL: tuple[type[Parameters], ...] = (
     CameraParameters, DetectorParameters, DiffusionParameters, FusionParameters, MarkerParameters,
 )  # fmt: skip
-P = TypeVar("P", bound=Parameters)
-
-
-def declare(node: Any, kind: type[P]) -> P:
-    """Declare the parameters on a node, read-only, and return their checked values.
-
-    Raises:
-        ValueError: naming a parameter with a wrong type or range.
-    """
-    from rcl_interfaces.msg import ParameterDescriptor
-    from rclpy.exceptions import InvalidParameterTypeException
-
-    values = {}
-    for item in fields(kind):
-        descriptor = ParameterDescriptor(description=item.metadata["doc"], read_only=True)
-        try:
-            value = node.declare_parameter(item.name, item.default, descriptor).value
-            values[item.name] = tuple(value) if isinstance(item.default, tuple) else value
-        except InvalidParameterTypeException as error:
-            raise ValueError(f"parameter {item.name} has the wrong type: {error}") from error
-    return kind(**values)
 
 
 def _default(item: Field[Any]) -> str:
@@ -217,19 +219,33 @@ def to_yaml() -> str:
     for kind in ALL:
         lines += [f"/**/{kind.node}:", "  ros__parameters:"]
         for item in fields(kind):
-            lines += [f"    # {item.metadata['doc']}", f"    {item.name}: {_default(item)}"]
+            unit = f" [{item.metadata['unit']}]" if item.metadata["unit"] else ""
+            lines += [f"    # {item.metadata['doc']}{unit}", f"    {item.name}: {_default(item)}"]
     return "\n".join(lines) + "\n"
+
+
+INTRODUCTION = f"""# Parameters
+
+Generated by `python -m diffpose_ros.parameters --docs`. When a parameter can be set:
+
+- *{ANY_TIME}*: the next input takes it;
+- *{UNCONFIGURED}*: it is read when the node is configured, and refused while the node is inactive or active
+  ([lifecycle.md](lifecycle.md));
+- *{START}*: with the process alone.
+
+A value that is refused changes nothing; the answer holds the reason."""
 
 
 def to_markdown() -> str:
     """Return the same as tables."""
-    lines = ["# Parameters", "", "Generated by `python -m diffpose_ros.parameters --docs`. All are read at start-up."]
+    lines = [INTRODUCTION]
     for kind in ALL:
-        lines += ["", f"## {kind.node}", "", "| parameter | default | range | meaning |", "|---|---|---|---|"]
+        lines += ["", f"## {kind.node}", "", "| parameter | default | unit | range | can be set | meaning |"]
+        lines.append("|---|---|---|---|---|---|")
         for item in fields(kind):
-            low, high = item.metadata["low"], item.metadata["high"]
+            low, high, unit, when = (item.metadata[key] for key in ("low", "high", "unit", "when"))
             span = "" if low is None else f"{low:g} .. {high:g}"
-            lines.append(f"| `{item.name}` | `{_default(item)}` | {span} | {item.metadata['doc']} |")
+            lines.append(f"| `{item.name}` | `{_default(item)}` | {unit} | {span} | {when} | {item.metadata['doc']} |")
     return "\n".join(lines) + "\n"
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from diffpose_ros.graph import PACKAGE, NodeEntry, environment
@@ -31,7 +32,8 @@ class Processes:
         return self.prefix / "share" / PACKAGE
 
     def start(self, entry: NodeEntry) -> None:
-        """Start one node with this Python."""
+        """Start one node with this Python; if it cannot be configured it ends, unless the entry says otherwise."""
+        entry = replace(entry, parameters={"exit_on_error": True, **entry.parameters})
         command = [sys.executable, str(self.prefix / "lib" / PACKAGE / entry.executable), *entry.ros_arguments()]
         log = f"{entry.name.replace('/', '.')}.log"
         output = None if self.log_folder is None else (self.log_folder / log).open("wb")

@@ -12,14 +12,15 @@ from typing import Any, Generic, TypeVar
 
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 
-from diffpose_ros.health import Health
-from diffpose_ros.parameters import Parameters, declare
+from diffpose_ros.managed import DEACTIVATED, ManagedNode
+from diffpose_ros.parameters import Parameters
 
 STOP_POLL_S = 0.2
 
@@ -51,12 +52,13 @@ class NewestOnly(Generic[T]):
         if stale:
             self._on_drop()
 
-    def close(self) -> None:
-        """Finish the item in work, then stop."""
+    def close(self) -> int:
+        """Finish the item in work, then stop; return how many items were left, 0 or 1."""
         with self._wake:
             self._closed = True
             self._wake.notify()
         self._thread.join()
+        return len(self._items)
 
     def _run(self) -> None:
         while True:
@@ -68,19 +70,32 @@ class NewestOnly(Generic[T]):
             self._work(item)
 
 
-class WorkerNode(Node, Generic[P]):  # type: ignore[misc]  # rclpy has no types
-    """A node that turns inputs into outputs on a thread of its own.
+class WorkerNode(ManagedNode[P]):
+    """A managed node that turns inputs into outputs on a thread of its own.
 
     Subclasses subscribe, pass inputs to :meth:`offer` and implement :meth:`process`.
     """
 
     def __init__(self, kind: type[P]) -> None:
-        super().__init__(kind.node)
-        self.parameters = declare(self, kind)
-        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier()})
-        self._worker: NewestOnly[Any] = NewestOnly(
+        super().__init__(kind)
+        self._worker: NewestOnly[Any] | None = None
+
+    def activate(self) -> None:
+        """Start the thread."""
+        self._worker = NewestOnly(
             self._guarded, lambda: self.health.dropped("a newer one came before it could be begun with")
         )
+
+    def deactivate(self) -> None:
+        """Finish what is in work; drop what waits."""
+        if self._worker is not None:
+            self.drop(self._worker.close())
+        self._worker = None
+
+    def drop(self, number: int) -> None:
+        """Count inputs that waited when the node was deactivated."""
+        for _ in range(number):
+            self.health.dropped(DEACTIVATED)
 
     def process(self, item: Any) -> TimeMessage:
         """Do the work and publish it; return the stamp of the image it came from.
@@ -91,7 +106,8 @@ class WorkerNode(Node, Generic[P]):  # type: ignore[misc]  # rclpy has no types
         raise NotImplementedError
 
     def offer(self, item: Any) -> None:
-        """Pass an input that was already counted as received to the worker."""
+        """Pass an input that was already counted as received to the worker; while active only."""
+        assert self._worker is not None
         self._worker.offer(item)
 
     def seconds_since(self, stamp: TimeMessage) -> float:
@@ -112,11 +128,6 @@ class WorkerNode(Node, Generic[P]):  # type: ignore[misc]  # rclpy has no types
             self.get_logger().debug(traceback.format_exc())
         else:
             self.health.processed(self.seconds_since(stamp))
-
-    def destroy_node(self) -> None:
-        """Stop the worker before what it publishes on goes away."""
-        self._worker.close()
-        super().destroy_node()
 
 
 def nanoseconds(stamp: TimeMessage) -> int:
@@ -144,8 +155,11 @@ def set_threads(num_threads: int) -> int:
     return torch.get_num_threads()
 
 
-def run(create: Callable[[], Node], threads: int = 1) -> int:
-    """Run a node until it is told to stop; return the exit status; leaves the process with 1 if it cannot start.
+def run(create: Callable[[], ManagedNode[Any]], threads: int = 1) -> int:
+    """Run a node until it is told to stop; return the exit status.
+
+    A wrong parameter ends the process with 1. A node that autostart cannot configure stays, unconfigured, and says
+    why in the log and in the diagnostics: it can be mended and configured; with ``exit_on_error`` it ends with 1.
 
     Args:
         create: makes the node.
@@ -163,10 +177,15 @@ def run(create: Callable[[], Node], threads: int = 1) -> int:
         sys.stdout.flush()
         # The half-made node's threads still run; tearing the interpreter down under them can crash it.
         os._exit(1)
+    failed = not node.autostart() and node.parameters.exit_on_error
     executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
     executor.add_node(node)
-    while not stop.is_set():
-        executor.spin_once(timeout_sec=STOP_POLL_S)
-    node.destroy_node()
+    while not (stop.is_set() or failed):
+        try:
+            executor.spin_once(timeout_sec=STOP_POLL_S)
+        except InvalidHandle:
+            # A callback of another thread answered on what a transition had destroyed: nobody is there to hear it.
+            node.get_logger().debug("a callback outlived its service")
+    node.close()
     rclpy.shutdown()
-    return 0
+    return 1 if failed else 0

@@ -59,8 +59,19 @@ class Synchroniser:
         on_late: Callable[[str], None],
     ) -> None:
         self._with_depth = frozenset(with_depth)
-        self._slop_ns, self._wait_ns, self._on_late = round(slop_s * 1e9), round(wait_s * 1e9), on_late
+        self._on_late = on_late
         self._cameras = {name: _Camera() for name in cameras}
+        self.set_limits(slop_s, wait_s)
+
+    def set_limits(self, slop_s: float, wait_s: float) -> None:
+        """Change what the constructor was given."""
+        self._slop_ns, self._wait_ns = round(slop_s * 1e9), round(wait_s * 1e9)
+
+    def clear(self) -> int:
+        """Forget everything; return how many heatmaps waited."""
+        waiting = sum(len(c.waiting) for c in self._cameras.values())
+        self._cameras = {name: _Camera() for name in self._cameras}
+        return waiting
 
     def heatmaps(self, name: str, stamp_ns: int, message: Any, now_ns: int) -> list[dict[str, View]]:
         """Take the heatmaps of a camera; return the groups that are ready, views by camera."""

@@ -1,0 +1,205 @@
+"""The life of a node: unconfigured, inactive, active; parameters that change while it lives (docs/lifecycle.md)."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from diffpose_ros.health import Health
+from diffpose_ros.parameters import Parameters
+from diffpose_ros.ros_parameters import changed, declare
+
+P = TypeVar("P", bound=Parameters)
+UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
+DEACTIVATED = "deactivated"
+"""Why what waited was dropped."""
+
+
+class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has no types
+    """A managed node with checked parameters and diagnostics.
+
+    A subclass implements :meth:`configure` and :meth:`activate`, and, where there is something to let go of,
+    :meth:`deactivate` and :meth:`cleanup`. Diagnostics are published in every state; what :meth:`advertise` returns
+    publishes while active only.
+
+    Raises:
+        ValueError: a parameter has a wrong type or range.
+    """
+
+    parameters: P
+    """What holds now; replaced as a whole, so take it once per input."""
+
+    def __init__(self, kind: type[P]) -> None:
+        super().__init__(kind.node)
+        self.state = UNCONFIGURED
+        self.parameters = declare(self, kind)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier()})
+        self._publishers_made: list[Any] = []
+        self._inputs: list[Any] = []
+        self._timers_made: list[Any] = []
+        for service in self.services:
+            if service.srv_name.endswith("/change_state"):
+                service.callback = self._refusing(service.callback)
+
+    def configure(self) -> None:
+        """Read the parameters, load models, advertise.
+
+        Raises:
+            Exception: any; its text is the reason that is reported, and the node stays unconfigured.
+        """
+
+    def activate(self) -> None:
+        """Subscribe and begin; undone by itself where it was made with :meth:`subscribe` and :meth:`every`."""
+
+    def deactivate(self) -> None:
+        """Count what still waits as dropped; nothing arrives any more."""
+
+    def cleanup(self) -> None:
+        """Let go of what :meth:`configure` made; it may have come half-way only."""
+
+    def on_parameters(self) -> None:
+        """Take over what may change at any time; called after :meth:`configure` and after every change."""
+
+    def advertise(self, kind: type, topic: str, qos: QoSProfile) -> Any:
+        """Return a publisher that is silent while the node is not active, and goes when it is cleaned up."""
+        publisher = self.create_lifecycle_publisher(kind, topic, qos)
+        self._publishers_made.append(publisher)
+        return publisher
+
+    def subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> Any:
+        """Subscribe until the node is deactivated; ``qos_overrides.<topic>.subscription.*`` change the profile."""
+        options = QoSOverridingOptions.with_default_policies()
+        # A copy: rclpy writes the overrides into the profile.
+        subscription = self.create_subscription(kind, topic, callback, copy.copy(qos), qos_overriding_options=options)
+        self._inputs.append(subscription)
+        return subscription
+
+    def every(self, period_s: float, callback: Callable[[], None]) -> Any:
+        """Call back again and again until the node is deactivated."""
+        timer = self.create_timer(period_s, callback)
+        self._timers_made.append(timer)
+        return timer
+
+    def autostart(self) -> bool:
+        """Configure and activate, if the parameters say so; return whether nothing went wrong."""
+        if not self.parameters.autostart:
+            self.get_logger().info("unconfigured: autostart is false")
+            return True
+        wanted = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == wanted and self.trigger_activate() == wanted
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Configure, or stay unconfigured and say why."""
+        try:
+            self.configure()
+            self.on_parameters()
+        except Exception as error:  # damaged files raise anything; the node must stay to be mended
+            self._release()
+            return self._cannot("configure", error)
+        self.health.mended()
+        self.state = INACTIVE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Activate, or stay inactive and say why."""
+        super().on_activate(state)  # publishers first: what arrives at once can be answered
+        try:
+            self.activate()
+        except Exception as error:
+            self._silence(state)
+            return self._cannot("activate", error)
+        self.health.mended()
+        self.state = ACTIVE
+        self.get_logger().info(f"ready: {self.health.facts}")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Finish the input in work and drop those that wait."""
+        self._silence(state)
+        self.state = INACTIVE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything that configuring made."""
+        self._release()
+        self.state = UNCONFIGURED
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate and clean up, whatever the state."""
+        if self.state == ACTIVE:
+            self._silence(state)
+        self._release()
+        self.state = FINALIZED
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After an error in a transition: release everything; the node is unconfigured then."""
+        self._silence(state)
+        self._release()
+        self.state = UNCONFIGURED
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Shut down from any state and destroy the node."""
+        if self.state != FINALIZED:
+            self.trigger_shutdown()
+        self.destroy_node()
+
+    def _silence(self, state: LifecycleState) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        for timer in self._timers_made:
+            self.destroy_timer(timer)
+        self._inputs, self._timers_made = [], []
+        self.deactivate()
+        super().on_deactivate(state)
+
+    def _release(self) -> None:
+        self.cleanup()
+        for publisher in self._publishers_made:
+            self.destroy_lifecycle_publisher(publisher)
+        self._publishers_made = []
+        self.health.forget()
+
+    def _cannot(self, what: str, error: Exception) -> TransitionCallbackReturn:
+        known = isinstance(error, (ValueError, OSError, ImportError))
+        reason = f"cannot {what}: {error if known else f'{type(error).__name__}: {error}'}"
+        self.get_logger().fatal(reason)
+        self.get_logger().debug("".join(traceback.format_exception(error)))
+        self.health.broken(reason)
+        return TransitionCallbackReturn.FAILURE
+
+    def _on_set_parameters(self, wanted: list[Parameter]) -> SetParametersResult:
+        try:
+            self.parameters = changed(
+                self.parameters, {p.name: p.value for p in wanted}, self.state in (INACTIVE, ACTIVE)
+            )
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if self.state in (INACTIVE, ACTIVE):
+            self.on_parameters()
+        return SetParametersResult(successful=True)
+
+    def _refusing(self, change_state: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Answer a transition that the state does not have with a refusal: rclpy raises, which would end the node."""
+
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except RuntimeError as error:
+                self.get_logger().error(f"refused a transition in state {self.state}: {error}")
+                response.success = False
+                return response
+
+        return answer

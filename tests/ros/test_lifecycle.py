@@ -1,0 +1,226 @@
+"""The life of real nodes: every transition by service, silence while inactive, mending, parameters that change."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, Image
+
+from diffpose.msg import Hypotheses
+
+sys.path.insert(0, str(Path(__file__).parent))
+import scene
+
+CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
+ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
+HEATMAPS, HYPOTHESES = "/human_pose2d/heatmaps", "/human_pose3d/hypotheses"
+OK, WARN, ERROR = 0, 1, 2
+
+
+class Managed:
+    """One node, by its services."""
+
+    def __init__(self, client, name):
+        self.client, self.name = client, name
+
+    def change(self, transition):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.client.call(ChangeState, f"/{self.name}/change_state", request).success
+
+    @property
+    def state(self):
+        return self.client.call(GetState, f"/{self.name}/get_state", GetState.Request()).current_state.label
+
+    def set(self, **values):
+        """Set parameters, one after the other; return the reasons, empty where the value was taken."""
+        messages = [
+            ParameterMessage(name=n, value=Parameter(n, value=v).get_parameter_value()) for n, v in values.items()
+        ]
+        request = SetParameters.Request(parameters=messages)
+        return [r.reason for r in self.client.call(SetParameters, f"/{self.name}/set_parameters", request).results]
+
+    def told(self, words, level):
+        """The diagnostics say so."""
+        health = self.client.health
+        self.client.wait(
+            lambda: words in health[self.name]["message"] and health[self.name]["level"] == level, f"{words} {level}"
+        )
+
+
+@pytest.fixture(scope="module")
+def camera(client, start, tmp_path_factory):
+    """A camera node that could not be configured: there is no such file."""
+    client.listen(Image, "/image_raw")
+    client.listen(CameraInfo, "/camera_info")
+    start("camera_node", source="none.png", exit_on_error=False, rate_hz=20.0)
+    return Managed(client, "camera_node")
+
+
+@pytest.fixture(scope="module")
+def diffusion(client, start):
+    """A diffusion node that waits to be configured."""
+    client.listen(Hypotheses, HYPOTHESES)
+    start("diffusion_node", autostart=False, device="cpu", num_hypotheses=5, steps=2)
+    return Managed(client, "diffusion_node")
+
+
+@pytest.fixture
+def image(tmp_path):
+    import cv2
+    import numpy as np
+
+    path = tmp_path / "grey.png"
+    cv2.imwrite(str(path), np.full((48, 64, 3), 128, np.uint8))
+    return str(path)
+
+
+def send(client):
+    client.publish(HEATMAPS, scene.heatmaps("left", scene.people(), client.node.get_clock().now().to_msg()))
+
+
+def answer(client):
+    """Publish heatmaps; return what comes of them."""
+    client.messages[HYPOTHESES].clear()
+    send(client)
+    client.wait(lambda: client.messages[HYPOTHESES], "hypotheses")
+    return client.messages[HYPOTHESES][0]
+
+
+def test_a_node_that_cannot_be_configured_says_so_and_is_mended(camera, image):
+    client = camera.client
+    assert camera.state == "unconfigured"
+    camera.told("cannot configure: parameter source: there is no file none.png", ERROR)
+    assert not camera.change(CONFIGURE)
+    assert camera.set(source=image) == [""]
+    assert camera.change(CONFIGURE)
+    assert camera.state == "inactive"
+    camera.told("inactive", OK)
+    assert client.messages["/image_raw"] == []
+    assert camera.change(ACTIVATE)
+    client.wait(lambda: client.messages["/image_raw"] and client.messages["/camera_info"], "images")
+    camera.told("working", OK)
+    assert client.health["camera_node"]["source"] == image
+
+
+def test_an_inactive_camera_is_silent(camera):
+    client = camera.client
+    assert camera.change(DEACTIVATE)
+    client.spin(0.5)
+    client.messages["/image_raw"].clear()
+    client.spin(0.5)
+    assert client.messages["/image_raw"] == []
+    assert camera.change(CLEANUP)
+    assert "source" not in (camera.told("unconfigured", OK) or client.health["camera_node"])
+
+
+def test_every_transition_and_nothing_published_while_inactive(diffusion):
+    client, name = diffusion.client, "diffusion_node"
+    assert diffusion.state == "unconfigured"
+    assert client.health[name]["state"] == "unconfigured"
+    assert diffusion.change(CONFIGURE)
+    assert diffusion.change(ACTIVATE)
+    assert len(answer(client).persons) == 2
+    assert diffusion.change(DEACTIVATE)
+    assert diffusion.state == "inactive"
+    client.wait(lambda: client.node.count_subscribers(HEATMAPS) == 0, "nobody to listen")
+    client.messages[HYPOTHESES].clear()
+    client._publishers[HEATMAPS].publish(scene.heatmaps("left", scene.people(), client.stamp()))
+    client.spin(0.5)
+    assert client.messages[HYPOTHESES] == []
+    assert client.count(name, "received") == 1
+    assert diffusion.change(CLEANUP)
+    assert diffusion.state == "unconfigured"
+    assert diffusion.change(CONFIGURE)
+    assert diffusion.change(ACTIVATE)
+    client.wait(lambda: client.node.count_subscribers(HEATMAPS) == 1, "somebody to listen")
+    client.spin(0.5)
+    assert len(answer(client).persons) == 2
+    client.wait_count(name, "processed", 2)
+    assert client.health[name]["state"] == "active"
+
+
+@pytest.mark.parametrize(("wanted", "state"), [(CONFIGURE, "active"), (CLEANUP, "active"), (99, "active")])
+def test_a_transition_that_the_state_does_not_have_is_refused(diffusion, wanted, state):
+    assert not diffusion.change(wanted)
+    assert diffusion.state == state
+
+
+def test_a_live_parameter_serves_the_next_message(diffusion):
+    client = diffusion.client
+    assert answer(client).num_hypotheses == 5
+    assert diffusion.set(num_hypotheses=7, steps=3, guidance="gradient") == ["", "", ""]
+    assert answer(client).num_hypotheses == 7
+    client.wait(lambda: client.health["diffusion_node"]["guidance"] == "gradient", "the new guidance in diagnostics")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("num_hypotheses", 0, "num_hypotheses out of range. Min: 1, Max: 10000, value: 0"),
+        ("num_hypotheses", "many", "Wrong parameter type"),
+        ("guidance", "magic", "parameter guidance must be one of ('kalman', 'gradient'), got 'magic'"),
+        ("sync_slop_s", float("nan"), "sync_slop_s"),
+        ("prior", "other.safetensors", "parameter prior is read when the node is configured: clean it up first"),
+        ("autostart", True, "read-only parameter: autostart"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_refused_with_the_reason(diffusion, name, value, words):
+    (reason,) = diffusion.set(**{name: value})
+    assert words in reason
+    assert answer(diffusion.client).num_hypotheses == 7
+
+
+def test_bad_weights_leave_the_node_to_be_mended(diffusion, tmp_path):
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"no weights")
+    assert diffusion.change(DEACTIVATE)
+    assert diffusion.change(CLEANUP)
+    assert diffusion.set(prior=str(bad)) == [""]
+    assert not diffusion.change(CONFIGURE)
+    assert diffusion.state == "unconfigured"
+    diffusion.told("cannot configure", ERROR)
+    assert "bad.safetensors" in diffusion.client.health["diffusion_node"]["message"]
+    assert diffusion.set(prior="", device="cuda:99") == ["", ""]
+    assert not diffusion.change(CONFIGURE)
+    diffusion.told("cuda:99", ERROR)
+    assert diffusion.set(device="cpu") == [""]
+    assert diffusion.change(CONFIGURE)
+    diffusion.told("inactive", OK)
+
+
+def test_parameters_are_described(diffusion):
+    names = ["num_hypotheses", "sync_wait_s", "prior", "autostart"]
+    request = DescribeParameters.Request(names=names)
+    found = diffusion.client.call(DescribeParameters, "/diffusion_node/describe_parameters", request).descriptors
+    assert (found[0].integer_range[0].from_value, found[0].integer_range[0].to_value) == (1, 10000)
+    assert (found[1].floating_point_range[0].from_value, found[1].floating_point_range[0].to_value) == (0.0, 10.0)
+    assert [d.additional_constraints for d in found] == [
+        "can be set: any time", "unit: s; can be set: any time", "can be set: unconfigured", "can be set: at start",
+    ]  # fmt: skip
+    assert [d.read_only for d in found] == [False, False, False, True]
+
+
+STATES = {
+    "unconfigured": (),
+    "inactive": (CONFIGURE,),
+    "active": (CONFIGURE, ACTIVATE),
+    "shutdown_of_unconfigured": (Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,),
+    "shutdown_of_inactive": (CONFIGURE, Transition.TRANSITION_INACTIVE_SHUTDOWN),
+    "shutdown_of_active": (CONFIGURE, ACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_node_is_interrupted_in_every_state(client, start, name):
+    """The end of the module interrupts it, and checks that it ends with status 0."""
+    start("marker_node", name, autostart=False)
+    node = Managed(client, f"{name}/marker_node")
+    assert all(node.change(transition) for transition in STATES[name])
+    final = name.startswith("shutdown")
+    assert node.state == ("finalized" if final else name)
+    assert not (final and node.change(CONFIGURE))
