@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -17,8 +18,6 @@ from torch import Tensor
 
 from diffpose_core.checks import checked
 
-LOW_SCORE = 0.1
-"""Smallest score of a box that may continue a track, 0..1."""
 REFERENCE_HZ = 30
 """Rate in whose periods ``trackers`` counts; images may come at any other, and irregularly."""
 BUFFER_RATIO = 0.3
@@ -62,30 +61,38 @@ class TrackerConfig:
 class PersonTracker:
     """Gives people ids that last as long as they are seen, and are never given twice.
 
+    Args:
+        config: settings; the defaults if None.
+        ids: where new ids come from, each once; 0, 1, 2... if None.
+
     Raises:
         ImportError: the package ``trackers`` is not installed.
     """
 
-    def __init__(self, config: TrackerConfig | None = None) -> None:
+    def __init__(self, config: TrackerConfig | None = None, ids: Iterator[int] | None = None) -> None:
         from trackers import BIoU, ByteTrackTracker
 
         self.config = config or TrackerConfig()
         self._tracker = ByteTrackTracker(
             lost_track_buffer=math.floor(self.config.buffer_s * REFERENCE_HZ) + 1,  # sums of periods are rounded
             frame_rate=REFERENCE_HZ,
-            track_activation_threshold=self.config.min_score,
             minimum_consecutive_frames=1,
             minimum_iou_threshold=MIN_OVERLAP,
-            high_conf_det_threshold=self.config.min_score,
             iou=BIoU(BUFFER_RATIO),
         )
-        self._ids = itertools.count()
+        self.adjust(self.config.min_score, self.config.max_persons)
+        self._ids = itertools.count() if ids is None else ids
         self._kept: set[int] = set()
         self._stamp_s = self._clock_s = -math.inf
 
     def __len__(self) -> int:
         """Return the number of people remembered, seen or not."""
         return len(self._tracker.tracks)
+
+    def adjust(self, min_score: float, max_persons: int) -> None:
+        """Change the limits from the next image on; see :class:`TrackerConfig`."""
+        self.config = replace(self.config, min_score=min_score, max_persons=max_persons)
+        self._tracker.track_activation_threshold = self._tracker.high_conf_det_threshold = min_score
 
     def reset(self) -> None:
         """Forget everybody. Ids go on: whoever comes next is somebody else."""
@@ -99,7 +106,7 @@ class PersonTracker:
         A stamp before the last one, as when a recording begins again, makes everybody new.
 
         Args:
-            boxes: [P, 4] px, x_min, y_min, x_max, y_max; of scores from :data:`LOW_SCORE` on.
+            boxes: [P, 4] px, x_min, y_min, x_max, y_max; also of scores below ``min_score``.
             scores: [P] in 0..1.
             stamp_s: of the image, seconds.
 
