@@ -4,7 +4,8 @@
 
 Every window of a recording is seen by one synthetic camera that stands still, keypoints with noise of their own in
 every frame, and inferred as the nodes do it: 10 steps, the same seed for every frame. *Standing*: a window's first
-pose, held. *Fast arm*: the windows with the fastest wrists. At 10 Hz the same windows, every third frame.
+pose, held. *Fast arm*: the windows with the fastest wrists. At 10 Hz the same windows, every third frame. Last, what a
+short time budget costs a single frame.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffpose_core import H36M17, Camera, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
+from diffpose_core.budget import MIN_HYPOTHESES, MIN_STEPS, Effort
 from diffpose_core.data import SCENARIOS, MocapSet, SyntheticConfig, load_mocap, synthesize
 from diffpose_core.data.synthetic import observe
 from diffpose_core.metrics import covered, root_relative
@@ -30,11 +32,12 @@ from diffpose_core.temporal import TemporalConfig, TemporalFilter
 from diffpose_core.tracking import PersonTracker, TrackerConfig
 
 DEFAULT_SCENARIOS = ("noise 2.5 %", "noise 0.5 %")
+STEPS = 10
 KINDS = ("standing", "everyday", "fast arm")
 RATES_HZ = (30, 10)
 ID_RATES_HZ = (30, 10, 5)
+EFFORTS = (Effort(STEPS, 50), Effort(7, 50), Effort(MIN_STEPS, 50), Effort(MIN_STEPS, MIN_HYPOTHESES))
 RATE_HZ = 30
-STEPS = 10
 SETTLED_S = 0.2
 """Left out at the beginning of a window, where there is nothing before."""
 GAP_S = 0.5
@@ -229,6 +232,29 @@ def count_ids(data: MocapSet, pairs: int, frames: int) -> dict[str, dict[str, in
     return told
 
 
+def reduce(estimator: PoseEstimator, data: MocapSet, poses: int) -> dict[str, dict[str, float]]:
+    """Infer single frames with less and less effort; errors in mm and shares inside the intervals."""
+    generator = torch.Generator().manual_seed(0)
+    chosen = data.joints[torch.randperm(len(data), generator=generator)[:poses]]
+    scenes = [synthesize(pose[None], SCENARIOS[DEFAULT_SCENARIOS[0]], generator) for pose in chosen]
+    told = {}
+    for effort in EFFORTS:
+        rows = []
+        for number, scene in enumerate(scenes):
+            seed = torch.Generator().manual_seed(number)
+            post = estimator.with_steps(effort.steps)(scene.heatmaps, scene.camera, effort.hypotheses, seed)
+            samples, truth = root_relative(post.joints), root_relative(scene.joints)
+            shares = [
+                float(covered(samples[:, :, 1:].movedim(1, -1), truth[:, 1:], level).float().mean())
+                for level in (0.5, 0.8)
+            ]
+            rows.append([1000 * float((samples.mean(1) - truth).norm(dim=-1).mean()), *shares])
+        means = torch.tensor(rows).mean(0).tolist()
+        names = ("MPJPE", "inside 0.5", "inside 0.8")
+        told[f"{effort.steps} steps, {effort.hypotheses} hypotheses"] = dict(zip(names, means, strict=True))
+    return told
+
+
 def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
     """One row per kind and rate: frame by frame and carried."""
     keys = ("jitter", "jitter of the pose", "lag", "wrist error", "MPJPE", "absolute error")
@@ -297,6 +323,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=6, help="of every kind, per seed")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a window")
     parser.add_argument("--pairs", type=int, default=50, help="of people whose ids are followed")
+    parser.add_argument("--poses", type=int, default=150, help="single frames inferred with less effort")
     parser.add_argument("--figure", type=Path, help="draw a wrist over time here (.png)")
     args = parser.parse_args()
     if args.seconds < 1:
@@ -326,13 +353,17 @@ def main() -> None:
     print(f"| both gone for {GAP_S} s | people | ids kept | other changes of ids |\n|---|---|---|---|")
     for name, told in ids.items():
         print(f"| {name} | {told['people']} | {told['kept']} | {told['other changes']} |")
+    efforts = reduce(estimator, data, args.poses)
+    print("\n| a single frame | MPJPE | inside 50/80 |\n|---|---|---|")
+    for name, row in efforts.items():
+        print(f"| {name} | {row['MPJPE']:.1f} | {100 * row['inside 0.5']:.0f} {100 * row['inside 0.8']:.0f} |")
     minutes = (time.perf_counter() - started) / 60
     if args.json:
         report = {
             "split": args.split, "windows": args.windows, "seeds": args.seeds, "seconds": args.seconds,
             "hypotheses": args.hypotheses, "steps": STEPS, "temporal": asdict(TemporalConfig()),
             "prior_sha256": prior.sha256, "torch": torch.__version__, "minutes": minutes,
-            "scenarios": scenarios, "ids": ids,
+            "scenarios": scenarios, "ids": ids, "efforts": efforts,
         }  # fmt: skip
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1) + "\n")
