@@ -49,7 +49,7 @@ class TemporalConfig:
     body_damping_s: float = 2.0
     limb_damping_s: float = 0.3
     speed_m_s: float = 1.0
-    surprise: float = 2.5
+    surprise: float = 2.75
     max_gap_s: float = 1.0
 
     def __post_init__(self) -> None:
