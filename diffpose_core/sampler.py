@@ -31,6 +31,10 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 JACOBIAN_BELOW_SIGMA = 1.0
 # Largest guidance step in units of the one that C(s) expects.
 MAX_PULL = 2.0
+# Draws spread at least and at most so many times as C(s) says, where they follow the misfit; and how many degrees of
+# freedom it takes before the misfit counts as much as C(s).
+SPREAD = (0.6, 4.0)
+SPREAD_DOF = 10.0
 # Largest misfit in standard deviations that guidance corrects in full at one noise level.
 MAX_MISFIT = 3.0
 
@@ -48,6 +52,9 @@ class SamplerConfig:
             uncertain that a draw there only shakes joints off the poses that people take.
         repeats: visits of every noise level but the last one, each noised back from the level below (RePaint, Lugmayr
             et al., 2201.09865, algorithm 1); mends what guidance alone gets wrong, at the price of as many more steps.
+        expected_misfit: squared innovation per degree of freedom, in units of what C(s) expects, at which ``kalman``
+            spreads its draws as C(s) says. C(s) is an average over poses: one that fits the prior less well is less
+            certain in proportion, one that fits it better is more so. 0: all alike.
         precision: ``float32`` or ``bfloat16``, of the network alone. bfloat16 is faster where the processor has it and
             moves poses by less than a millimetre (docs/performance.md).
     """
@@ -58,6 +65,7 @@ class SamplerConfig:
     sigma_min: float = 0.07
     settle_sigma: float = 0.15
     repeats: int = 1
+    expected_misfit: float = 0.0
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -71,6 +79,8 @@ class SamplerConfig:
             raise ValueError(f"settle_sigma must lie in 0..sigma_max {self.sigma_max}, got {self.settle_sigma}")
         if not 1 <= self.repeats <= 100:
             raise ValueError(f"repeats must lie in 1..100, got {self.repeats}")
+        if not 0 <= self.expected_misfit <= 100:
+            raise ValueError(f"expected_misfit must lie in 0..100, got {self.expected_misfit}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {tuple(PRECISIONS)}, got {self.precision!r}")
 
@@ -227,6 +237,21 @@ GuidedDenoiser = Callable[[Tensor, float], Guided]
 Guidance = Callable[[Posterior], GuidedDenoiser]
 
 
+def _spread(
+    residual: Float[Tensor, "P S D"], q: Float[Tensor, "P S D"], seen: Linearised, expected: float
+) -> Float[Tensor, "P 1 1"]:
+    """Return how many times C(s)'s standard deviation a person's draws spread, from how well he is explained.
+
+    The scale of the covariance is estimated from the innovations, as in adaptive Kalman filters (Mehra 1970); of what
+    is not observed it is taken to be that of what is. Standard deviations are scaled by the misfit itself, not by its
+    root: of unusual poses the rest is off by more than the known part tells.
+    """
+    freedom = (seen.jacobian != 0).any(-1).sum(-1) - 3.0  # the root takes three
+    misfit = (residual * q).sum(-1) / freedom.clamp_min(1.0)
+    trust = (freedom / (freedom + SPREAD_DOF)).clamp_min(0.0)
+    return (1 + trust * (misfit / expected - 1)).mean(-1).clamp(*SPREAD)[:, None, None]
+
+
 def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
     """Draws of p(x0 | x_s, y): the network's Jacobian for the mean, Matheron's rule for the spread.
 
@@ -249,6 +274,9 @@ def kalman_guidance(posterior: Posterior) -> GuidedDenoiser:
         seen = gain.observation
         # Matheron: draw from the prior, observe it with noise, correct by the innovation.
         error = _randn(joints, generator) @ _factor(covariance).mT
+        if posterior.config.expected_misfit:
+            _, q = gain.solve(residual[..., None], root_offset[..., None])
+            error = error * _spread(residual, q[..., 0], seen, posterior.config.expected_misfit)
         root_error = _randn(root_offset, generator) * root_offset.new_tensor(ROOT_SD_M)
         observed = seen.jacobian @ error[..., None] + seen.root_jacobian @ root_error[..., None]
         observed = observed[..., 0] + posterior.noise(seen)
@@ -308,7 +336,7 @@ GUIDANCES: dict[str, Guidance] = {"kalman": kalman_guidance, "gradient": gradien
 
 FUSED = SamplerConfig(sigma_min=0.04, settle_sigma=0.0)
 """For observations that leave little open (a second camera, depth): spread is drawn down to the last noise level."""
-COMPLETING = SamplerConfig(sigma_min=0.05, settle_sigma=0.055, repeats=4)
+COMPLETING = SamplerConfig(sigma_min=0.05, settle_sigma=0.055, repeats=4, expected_misfit=0.7)
 """For known joints: what is missing may be in many ways, and further visits of every level find more of them."""
 
 

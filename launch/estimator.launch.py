@@ -7,6 +7,7 @@ from pathlib import Path
 
 from launch_ros.actions import Node
 
+from diffpose_ros.graph import camera_frame, frame_prefix
 from diffpose_ros.launching import description, rviz
 from launch import LaunchDescription, LaunchDescriptionEntity
 
@@ -16,11 +17,18 @@ OPTICAL = ["--roll", "-1.5707963", "--pitch", "0", "--yaw", "-1.5707963"]
 
 def display(values: Mapping[str, str], share: Path) -> list[LaunchDescriptionEntity]:
     """Return RViz, and the position of our own camera."""
-    shown = [rviz(values, share, "estimator", values["fixed_frame"], values["image_topic"])]
-    if values["source"]:  # nobody else says where it is
-        frames = ["--frame-id", "camera_link", "--child-frame-id", "camera_optical_frame"]
-        shown.append(Node(package="tf2_ros", executable="static_transform_publisher", arguments=[*OPTICAL, *frames]))
-    return shown
+    if not values["source"]:
+        return [rviz(values, share, "estimator", values["fixed_frame"], values["image_topic"])]
+    link = f"{frame_prefix(values['namespace'])}camera_link"
+    # Nobody else says where the package's own camera is.
+    frames = ["--frame-id", link, "--child-frame-id", camera_frame(values)]
+    return [
+        rviz(values, share, "estimator", values["fixed_frame"] or link, values["image_topic"]),
+        Node(
+            package="tf2_ros", executable="static_transform_publisher", namespace=values["namespace"],
+            arguments=[*OPTICAL, *frames],
+        ),
+    ]  # fmt: skip
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -58,6 +59,7 @@ from diffpose_core.metrics import (
     roc_auc,
     root_relative,
 )
+from diffpose_core.reference import ReferenceEstimator
 from diffpose_core.sampler import FUSED
 
 DEFAULT_SCENARIOS = ("noise 2.5 %", "noise 0.5 %", "many cameras")
@@ -185,7 +187,7 @@ def ground(case: Case, factor: float) -> GroundPlane:
 
 
 NONE = "no sensor"
-Sensor = Callable[[Case, float, PosePosterior], list[Likelihood]]
+Sensor = Callable[[Case, float, Callable[[], PosePosterior]], list[Likelihood]]
 SENSORS: dict[str, Sensor] = {
     NONE: lambda case, factor, before: [],
     "second camera": lambda case, factor, before: [through(case.views[0], factor)],
@@ -199,7 +201,7 @@ SENSORS: dict[str, Sensor] = {
         KnownLengths.of_bones(case.lengths_m, factor * LENGTH_SD * case.lengths_m)
     ],
     "ground plane": lambda case, factor, before: [ground(case, factor)],
-    "previous posterior": lambda case, factor, before: [PreviousPosterior(before, factor * case.elapsed_s)],
+    "previous posterior": lambda case, factor, before: [PreviousPosterior(before(), factor * case.elapsed_s)],
     "(pose known)": lambda case, factor, before: [
         KnownJoints(root_relative(case.scene.joints), torch.ones(1, 17, dtype=torch.bool), factor * KNOWN_SD_M, True)
     ],
@@ -302,7 +304,7 @@ def measure(
     for number, (index, other) in enumerate(tqdm(draw_pairs(data, settings.poses, generator), unit="pose")):
         case = build_case(data, index, other, config, generator)
         first, draws = HeatmapLikelihood(case.scene.heatmaps, case.scene.camera), 2 * (1000 * seed + number)
-        before = infer([HeatmapLikelihood(case.before, case.scene.camera)], draws + 1)
+        before = cache(partial(infer, [HeatmapLikelihood(case.before, case.scene.camera)], draws + 1))
         for name in settings.sensors:
             post = infer([first, *SENSORS[name](case, 1.0, before)], draws)
             rows[name].append(figures(post, case.scene.joints))
@@ -406,6 +408,10 @@ def main() -> None:
     parser.add_argument("--sensors", nargs="+", default=list(SENSORS), choices=list(SENSORS), metavar="NAME")
     parser.add_argument("--poses", type=int, default=30, help="per seed; equally many of every subject, rounded down")
     parser.add_argument("--endless", type=int, default=3, help="on so many poses per seed sensors get endless noise")
+    parser.add_argument(
+        "--reference", action="store_true",
+        help="draw from the reference posterior (training/reference.py) instead: slow, some 20 s per pose and sensor",
+    )  # fmt: skip
     parser.add_argument("--figure", type=Path, help="draw them here (.png)")
     args = parser.parse_args()
     data = load_mocap(args.data, args.split)
@@ -415,7 +421,7 @@ def main() -> None:
         parser.error(f"--sensors must hold {NONE!r}, which the others are compared with")
     poses = args.poses // len(data.people) * len(data.people)
     prior = PosePrior.from_pretrained(args.prior)
-    estimator = PoseEstimator(prior, sampler=FUSED)
+    estimator = ReferenceEstimator(prior) if args.reference else PoseEstimator(prior, sampler=FUSED)
     started = time.perf_counter()
     scenarios = {
         name: [measure(estimator, data, SCENARIOS[name], args, seed) for seed in range(args.seeds)]

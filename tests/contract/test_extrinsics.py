@@ -91,7 +91,7 @@ def test_without_a_file_and_without_tf():
         import tf2_ros  # noqa: F401
     except ImportError:
         with pytest.raises(ValueError, match="parameter extrinsics_file is empty, and there is no TF to ask"):
-            TfExtrinsics(None, "map")
+            TfExtrinsics(None, "map", "extrinsics_file is empty")
     else:
         pytest.skip("tf2_ros is installed")
 

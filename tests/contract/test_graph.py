@@ -21,7 +21,7 @@ def test_the_generated_files_are_those_in_the_repository():
 
 def test_the_parameter_file_holds_every_default():
     data = yaml.safe_load(parameters.to_yaml())
-    names = ("camera", "detector", "diffusion", "fusion", "marker")
+    names = ("bridge", "camera", "detector", "diffusion", "fusion", "marker")
     assert set(data) == {f"/**/{name}_node" for name in names}
     for kind in parameters.ALL:
         expected = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(kind)}
@@ -51,6 +51,13 @@ def test_the_parameter_file_holds_every_default():
         (parameters.DetectorParameters, {"image_reliability": "fast"}, "image_reliability must be one of"),
         (parameters.CameraParameters, {"rate_hz": 0.0}, "rate_hz must lie in"),
         (parameters.MarkerParameters, {"lifetime_s": -1.0}, "lifetime_s must lie in"),
+        (parameters.BridgeParameters, {"lost_after_s": 0.0}, "lost_after_s must lie in"),
+        (
+            parameters.BridgeParameters,
+            {"humans_namespace": "humans"},
+            "humans_namespace must be a ROS name from /, got",
+        ),
+        (parameters.BridgeParameters, {"id_prefix": "3d"}, "id_prefix must begin with a letter, got '3d'"),
     ],
 )
 def test_parameters_out_of_range_are_refused(kind, values, words):
@@ -99,6 +106,32 @@ def test_a_depth_topic_is_used():
     assert entries()["diffusion_node"].remaps == ()
 
 
+def test_the_bridge_runs_only_when_something_is_asked_of_it():
+    assert "bridge_node" not in entries() | fusion()
+    table = entries(tf="true", detections="true", namespace="left")
+    assert table["bridge_node"].parameters == {
+        "use_sim_time": False, "publish_tf": True, "publish_detections": True, "use_heatmaps": True,
+    }  # fmt: skip
+    # Ids of one camera's heatmaps are not those of the fused persons.
+    assert fusion(humans="true")["bridge_node"].parameters == {
+        "use_sim_time": False, "publish_humans": True, "use_heatmaps": False,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="argument tf must be one of true, false, got 'yes'"):
+        entries(tf="yes")
+
+
+def test_cameras_of_two_namespaces_have_two_frames():
+    frames = [entries(source="0", namespace=n)["camera_node"].parameters.get("frame_id") for n in ("", "left", "/a/b/")]
+    assert frames == [None, "left_camera_optical_frame", "a_b_camera_optical_frame"]
+    assert entries(source="0", camera_frame="lens")["camera_node"].parameters["frame_id"] == "lens"
+    assert [graph.frame_prefix(n) for n in ("", "left", "/a/b/")] == ["", "left_", "a_b_"]
+
+
+def test_the_results_frame_reaches_the_node_that_infers():
+    assert entries(target_frame="map")["diffusion_node"].parameters["target_frame"] == "map"
+    assert "target_frame" not in entries()["diffusion_node"].parameters
+
+
 def fusion(**values):
     return {e.name: e for e in graph.nodes(values, REPOSITORY, "fusion")}
 
@@ -137,7 +170,11 @@ def test_depth_topics_lie_in_the_namespaces_of_the_cameras():
 
 def test_nodes_know_the_parameters_that_they_are_given():
     kinds = {k.node: {f.name for f in fields(k)} for k in parameters.ALL}
-    for table in (entries(source="0", num_hypotheses="5", device="cpu", depth_topic="d"), fusion(target_frame="map")):
+    for table in (
+        entries(tf="true", target_frame="map"),
+        entries(source="0", num_hypotheses="5", device="cpu", depth_topic="d"),
+        fusion(target_frame="map"),
+    ):
         for entry in table.values():
             assert set(entry.parameters) <= kinds[entry.executable] | {"use_sim_time"}
 
@@ -155,6 +192,7 @@ def test_ros_arguments():
     ("values", "words"),
     [
         ({"hypotheses": "5"}, "there is no argument 'hypotheses'"),
+        ({"num_hypotheses": "0"}, "num_hypotheses must lie in 1..10000, got 0"),
         ({"num_hypotheses": "many"}, "num_hypotheses must be a positive number, got 'many'"),
         ({"rviz": "yes"}, "rviz must be one of true, false, got 'yes'"),
         ({"log_level": "loud"}, "log_level must be one of"),

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,36 @@ def test_joints_known_to_a_millimetre_do_not_shake_what_is_missing(prior: PosePr
     post = PoseEstimator(prior, sampler=COMPLETING).complete(people, known, 0.001, 20, seeded())
     assert post.joints[:, :, J("Spine")].std(1).max() < 0.04
     assert (post.joints - people[:, None]).norm(dim=-1).median() < 0.02
+
+
+def test_unusual_poses_are_completed_with_more_spread(prior: PosePrior, poses: torch.Tensor) -> None:
+    """Known joints that no body has leave the missing arm far less certain, those of the prior's own people hardly."""
+    known = torch.ones(8, 17, dtype=torch.bool)
+    arm = [J("LShoulder"), J("LElbow"), J("LWrist")]
+    known[:, arm] = False
+    odd = poses[:8] + 0.05 * torch.randn(8, 17, 3, generator=seeded(3)) + torch.tensor([0.0, 0.0, 4.0])
+    usual = poses[:8] + torch.tensor([0.0, 0.0, 4.0])
+
+    def spread(joints: torch.Tensor, expected_misfit: float) -> torch.Tensor:
+        sampler = replace(COMPLETING, repeats=1, expected_misfit=expected_misfit)
+        post = PoseEstimator(prior, sampler=sampler).complete(joints, known, 0.001, 40, seeded())
+        return post.joints[:, :, arm].var(1).sum(-1).mean(-1).sqrt()
+
+    wider = [spread(joints, 0.7) / spread(joints, 0.0) for joints in (odd, usual)]
+    assert wider[0].min() > 1.3
+    assert wider[0].mean() > 1.5 * wider[1].mean()
+
+
+def test_one_known_joint_says_nothing_of_how_usual_a_pose_is(prior: PosePrior, poses: torch.Tensor) -> None:
+    known = torch.zeros(4, 17, dtype=torch.bool)
+    known[:, J("Nose")] = True
+    posts = [
+        PoseEstimator(prior, sampler=replace(COMPLETING, repeats=1, expected_misfit=misfit)).complete(
+            poses[:4], known, 0.01, 10, seeded()
+        )
+        for misfit in (0.0, 0.7)
+    ]
+    assert torch.equal(posts[0].joints, posts[1].joints)
 
 
 def test_the_report_as_a_user_runs_it(tmp_path: Path) -> None:

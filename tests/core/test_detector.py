@@ -299,6 +299,29 @@ def test_unsuitable_files_are_refused(tmp_path):
         YoloPoseDetector(text)
 
 
+@needs_yolo
+def test_lower_precision_moves_keypoints_by_little_of_their_spread(photographs, found):
+    """Also those that bfloat16 itself could not tell from pixels four columns away."""
+    lower = YoloPoseDetector(precision="bfloat16")
+    for name, seen in found.items():
+        other = lower(photographs[name])
+        assert len(other) == len(seen)
+        for p, box in enumerate(seen.boxes):
+            same = person(other, *((box[:2] + box[2:]) / 2).tolist())
+            sd = seen.heatmaps.covariances[p, :, 0].diagonal(dim1=-2, dim2=-1).mean(-1).sqrt()
+            moved = (other.keypoints[same] - seen.keypoints[p]).norm(dim=-1) / sd
+            assert (moved[seen.visibility[p] > 0.5] < 0.3).all()
+
+
+def test_a_precision_that_does_not_exist_or_is_not_the_files_own_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"precision must be one of .* got 'int8'"):
+        YoloPoseDetector(tmp_path, precision="int8")
+    file = tmp_path / "weights.onnx"
+    file.write_bytes(b"onnx")
+    with pytest.raises(ValueError, match=r"precision bfloat16 is for \.pt weights"):
+        YoloPoseDetector(file, precision="bfloat16")
+
+
 @pytest.mark.parametrize("device", ["tpu9", "meta", "", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(device):
     with pytest.raises(ValueError, match="device"):

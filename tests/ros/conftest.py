@@ -137,7 +137,7 @@ def start(client, tmp_path_factory):
     assert set(statuses.values()) <= {0}, statuses
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command():
     """The `diffpose` command of the package that is under test."""
     return [sys.executable, str(PREFIX / "bin" / "diffpose")]

@@ -363,7 +363,7 @@ def test_without_a_file_and_without_tf_the_node_ends_and_says_so(run_once):
         pytest.skip("tf2_ros is installed")
     status, output = run_once("fusion_node")
     assert status == 1
-    assert "cannot start: parameter extrinsics_file is empty, and there is no TF to ask: No module named" in output
+    assert "cannot configure: parameter extrinsics_file is empty, and there is no TF to ask: No module named" in output
 
 
 @pytest.mark.parametrize(
@@ -381,6 +381,6 @@ def test_wrong_extrinsics_end_the_node_at_once_and_say_which(run_once, tmp_path,
         path.write_text(text)
     status, output = run_once("fusion_node", extrinsics_file=str(path))
     assert status == 1
-    assert "cannot start" in output
+    assert "cannot configure" in output
     assert words in output
     assert "Traceback" not in output

@@ -41,12 +41,12 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         p = self.parameters
         device = choose_device(self, p.device)
         config = DetectorConfig(image_size=p.image_size)
-        self.detector = YoloPoseDetector(p.weights or None, device, config, p.allow_unsafe_weights)
+        self.detector = YoloPoseDetector(p.weights or None, device, config, p.allow_unsafe_weights, p.precision)
         self.tracker = PersonTracker(TrackerConfig(p.track_buffer_s), self._ids)
         self.decode, decoder = image_decoder()
         self.health.facts |= {
             "device": device, "threads": str(set_threads(p.num_threads)), "image_decoder": decoder,
-            "weights": p.weights or "packaged yolo11n-pose.pt",
+            "weights": p.weights or "packaged yolo11n-pose.pt", "precision": p.precision,
         }  # fmt: skip
         self.detector(np.zeros((p.image_size, p.image_size, 3), np.uint8))  # the first run is slow: now, not on a frame
         self.publisher = self.advertise(Heatmaps, "human_pose2d/heatmaps", RESULTS)

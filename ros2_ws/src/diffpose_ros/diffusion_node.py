@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
 from diffpose_core import PosePosterior
@@ -17,6 +18,7 @@ from diffpose_core.budget import Effort, TimeBudget
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
 from diffpose_core.temporal import TemporalFilter
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
+from diffpose_ros.extrinsics import TfExtrinsics
 from diffpose_ros.inference import THREADS, InferenceNode, wait_period_s
 from diffpose_ros.parameters import DiffusionParameters
 from diffpose_ros.runtime import RESULTS, nanoseconds, run
@@ -34,6 +36,22 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
         self.timer: Any = None
         self.over_time = TemporalFilter()
+        self.target: TfExtrinsics | None = None
+
+    def configure(self) -> None:
+        """Listen to TF, if the results are wanted in another frame than the camera's."""
+        frame = self.parameters.target_frame
+        if frame:
+            self.target = TfExtrinsics(self, frame, f"target_frame is {frame!r}")
+        self.health.facts["target_frame"] = frame or "that of the camera"
+        super().configure()
+
+    def cleanup(self) -> None:
+        """Listen to TF no more."""
+        super().cleanup()
+        if self.target is not None:
+            self.target.close()
+        self.target = None
 
     def on_parameters(self) -> None:
         """Wait as long for depth images, and infer as long, as is wanted now."""
@@ -92,16 +110,21 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         message, depth = item
         p = self.parameters
         heatmaps, camera = heatmaps_from_message(message)
+        # First: a frame without a transform must not cost an inference.
+        target_from_camera = self.target(CAMERA, message.header) if self.target else None
         likelihoods: list[Likelihood] = [HeatmapLikelihood(heatmaps, camera)]
         if depth is not None:
             likelihoods.append(DepthImage(aligned_depth(depth, message), camera, len(heatmaps)))
         elif p.use_depth:
             self.health.degraded("without depth", "no image within sync_slop_s of the heatmaps")
         posterior, effort = self.infer(likelihoods)
-        ids = [q.id for q in message.persons]
-        if p.temporal:
-            posterior = self.over_time(posterior, ids, 1e-9 * nanoseconds(message.header.stamp))
-        self.publish(posterior, message.header, ids, [q.score for q in message.persons], effort)
+        header, ids = message.header, [q.id for q in message.persons]
+        if target_from_camera is not None:
+            posterior = posterior.transformed(target_from_camera)
+            header = Header(stamp=header.stamp, frame_id=p.target_frame)
+        if p.temporal:  # in the target frame: there people stand still before a camera that moves
+            posterior = self.over_time(posterior, ids, 1e-9 * nanoseconds(header.stamp))
+        self.publish(posterior, header, ids, [q.score for q in message.persons], effort)
         return message.header.stamp
 
     def infer(self, likelihoods: list[Likelihood]) -> tuple[PosePosterior, Effort]:

@@ -85,15 +85,20 @@ class FileExtrinsics:
 class TfExtrinsics:
     """Cameras that may move, from TF at the stamp of their heatmaps.
 
+    Args:
+        node: hears of the transforms.
+        target_frame: the frame to transform to.
+        why: the parameter that asks for TF, for the message when there is none.
+
     Raises:
         ValueError: tf2_ros is not installed.
     """
 
-    def __init__(self, node: Node, target_frame: str) -> None:
+    def __init__(self, node: Node, target_frame: str, why: str) -> None:
         try:
             import tf2_ros
         except ImportError as error:
-            raise ValueError(f"parameter extrinsics_file is empty, and there is no TF to ask: {error}") from error
+            raise ValueError(f"parameter {why}, and there is no TF to ask: {error}") from error
         self._node, self._target_frame, self._no_transform = node, target_frame, tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer(node=node)
         self._listener = tf2_ros.TransformListener(self._buffer, node)

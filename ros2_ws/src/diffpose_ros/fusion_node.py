@@ -42,7 +42,7 @@ class FusionNode(InferenceNode[FusionParameters]):
         if p.extrinsics_file:
             self.extrinsics = FileExtrinsics(p.extrinsics_file, p.target_frame, p.cameras)
         else:
-            self.extrinsics = TfExtrinsics(self, p.target_frame)
+            self.extrinsics = TfExtrinsics(self, p.target_frame, "extrinsics_file is empty")
         self.health.facts |= {
             "cameras": ", ".join(p.cameras), "target_frame": p.target_frame, "extrinsics": p.extrinsics_file or "TF",
         }  # fmt: skip

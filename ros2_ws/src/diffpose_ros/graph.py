@@ -6,8 +6,10 @@ The launch files and the ``diffpose`` command both read it. It imports neither R
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+from diffpose_ros.parameters import DiffusionParameters, FusionParameters, Parameters
 
 PACKAGE = "diffpose"
 Value = str | int | float | bool | tuple[str, ...]
@@ -23,12 +25,21 @@ class Argument:
     choices: tuple[str, ...] = ()
 
 
+def _as_parameter(kind: type[Parameters], name: str) -> Argument:
+    """Return the argument that sets a parameter where it is given."""
+    doc = next(item.metadata["doc"] for item in fields(kind) if item.name == name)
+    return Argument(name, "", f"{doc} Empty: as in the parameter file.")
+
+
 _COMMON = (
     Argument("namespace", "", "Namespace of all nodes and topics."),
     Argument("params_file", "", "Parameter file; empty: the package's config/estimator.yaml."),
-    Argument("num_hypotheses", "", "Skeletons per person; empty: as in the parameter file."),
-    Argument("device", "", "auto, cpu, cuda or cuda:N for all networks; empty: as in the parameter file."),
+    _as_parameter(DiffusionParameters, "num_hypotheses"),
+    _as_parameter(DiffusionParameters, "device"),
     Argument("rviz", "false", "Start RViz on the results.", ("true", "false")),
+    Argument("tf", "false", "Publish the mean skeletons as TF frames (docs/outputs.md).", ("true", "false")),
+    Argument("humans", "false", "Publish the persons as bodies of REP 155; needs hri_msgs.", ("true", "false")),
+    Argument("detections", "false", "Publish the persons as detections of vision_msgs.", ("true", "false")),
     Argument("use_sim_time", "false", "Take the time from /clock.", ("true", "false")),
     Argument("log_level", "info", "Log level of the nodes.", ("debug", "info", "warn", "error", "fatal")),
 )
@@ -38,7 +49,9 @@ _ESTIMATOR = (
     Argument("camera_info_topic", "camera_info", "Topic of their calibration, with the same stamps."),
     Argument("depth_topic", "", "Topic of depth images aligned to the images; empty: as in the parameter file."),
     Argument("source", "", "Image, folder, video or webcam to run the camera node on; empty: no camera node."),
-    Argument("fixed_frame", "", "Fixed frame of RViz; empty: as in rviz/estimator.rviz."),
+    Argument("camera_frame", "", "Frame of the source; empty: as in the parameter file, in a namespace its own."),
+    Argument("target_frame", "", "Frame of the results; empty: as in the parameter file, else the camera's."),
+    Argument("fixed_frame", "", "Fixed frame of RViz; empty: that of the source's camera, else rviz/estimator.rviz's."),
 )
 _FUSION = (
     *_COMMON,
@@ -46,8 +59,8 @@ _FUSION = (
     Argument("image_topic", "image_raw", "Topic of the images within the namespace of every camera."),
     Argument("camera_info_topic", "camera_info", "Topic of their calibration, likewise."),
     Argument("depth_topic", "", "Topic of aligned depth images, likewise; empty: as in the parameter file."),
-    Argument("target_frame", "", "Frame of the results; empty: as in the parameter file."),
-    Argument("extrinsics_file", "", "YAML with the cameras' positions; empty: as in the parameter file, else TF."),
+    _as_parameter(FusionParameters, "target_frame"),
+    _as_parameter(FusionParameters, "extrinsics_file"),
 )
 GRAPHS = {"estimator": _ESTIMATOR, "fusion": _FUSION}
 """Arguments by graph: of one camera, of several."""
@@ -105,8 +118,10 @@ def check_arguments(values: Mapping[str, str], graph: str = "estimator") -> dict
         if argument.choices and value not in argument.choices:
             raise ValueError(f"argument {name} must be one of {', '.join(argument.choices)}, got {value!r}")
     hypotheses = result["num_hypotheses"]
-    if hypotheses and not (hypotheses.isdecimal() and int(hypotheses) > 0):
-        raise ValueError(f"argument num_hypotheses must be a positive number, got {hypotheses!r}")
+    if hypotheses:
+        if not hypotheses.isdecimal():
+            raise ValueError(f"argument num_hypotheses must be a positive number, got {hypotheses!r}")
+        DiffusionParameters(num_hypotheses=int(hypotheses))  # raises where it is out of the parameter's range
     return result
 
 
@@ -137,13 +152,15 @@ def _estimator(args: Mapping[str, str]) -> list[Row]:
     depth: Remaps = (("depth/image", args["depth_topic"]),) if args["depth_topic"] else ()
     table: list[Row] = [
         ("detector_node", namespace, _given(args, "device"), remaps),
-        ("diffusion_node", namespace, _inference(args), depth),
+        ("diffusion_node", namespace, _inference(args) | _given(args, "target_frame"), depth),
         ("marker_node", namespace, {}, ()),
+        *_bridge(args, namespace, use_heatmaps=True),
     ]
     if source := args["source"]:
         if "://" not in source and Path(source).exists():
             source = str(Path(source).resolve())
-        table.append(("camera_node", namespace, {"source": source}, remaps))
+        frame: dict[str, Value] = {"frame_id": camera_frame(args)} if namespace or args["camera_frame"] else {}
+        table.append(("camera_node", namespace, {"source": source} | frame, remaps))
     return table
 
 
@@ -166,7 +183,25 @@ def _fusion(args: Mapping[str, str]) -> list[Row]:
         where["extrinsics_file"] = str(Path(file).resolve())
     table.append(("fusion_node", namespace, _inference(args) | where | {"cameras": cameras}, depth))
     table.append(("marker_node", namespace, {}, ()))
-    return table
+    return [*table, *_bridge(args, namespace, use_heatmaps=False)]
+
+
+def _bridge(args: Mapping[str, str], namespace: str, use_heatmaps: bool) -> list[Row]:
+    """Return the bridge node if any of its outputs is wanted."""
+    wanted: dict[str, Value] = {
+        f"publish_{name}": True for name in ("tf", "humans", "detections") if args[name] == "true"
+    }
+    return [("bridge_node", namespace, wanted | {"use_heatmaps": use_heatmaps}, ())] if wanted else []
+
+
+def frame_prefix(namespace: str) -> str:
+    """Return what the frames of the cameras in a namespace begin with, so that those of two cameras differ."""
+    return "_".join([*namespace.strip("/").split("/"), ""]).lstrip("_")
+
+
+def camera_frame(args: Mapping[str, str]) -> str:
+    """Return the optical frame of the package's own camera."""
+    return args["camera_frame"] or f"{frame_prefix(args['namespace'])}camera_optical_frame"
 
 
 def _given(args: Mapping[str, str], *names: str) -> dict[str, Value]:

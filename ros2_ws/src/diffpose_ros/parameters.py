@@ -94,12 +94,16 @@ class DetectorParameters(Parameters):
     )  # fmt: skip
     track_buffer_s: float = _parameter(1.0, "Who is unseen for so long is somebody new afterwards.", 0.0, 60.0, "s")
     image_size: int = _parameter(640, "Longer side of the network's input, a multiple of 32.", 32, 4096, "px")
+    precision: str = _parameter(
+        "float32", "Of a .pt network: float32, or bfloat16 where the processor has it: half the time."
+    )
     image_reliability: str = _parameter(
         "best_effort", "QoS of the image subscription: best_effort (takes any publisher) or reliable."
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _one_of("precision", self.precision, PRECISIONS)
         _one_of("image_reliability", self.image_reliability, RELIABILITIES)
 
 
@@ -151,6 +155,9 @@ class DiffusionParameters(EstimatorParameters):
     """Parameters of the diffusion node."""
 
     node: ClassVar[str] = "diffusion_node"
+    target_frame: str = _parameter(
+        "", "Frame of the results, from TF at the stamp of the image (docs/outputs.md); empty: the camera's."
+    )
     temporal: bool = _parameter(
         True, "Carry every person's posterior over frames, by id; false: every frame by itself (docs/tracking.md).",
         live=True,
@@ -213,8 +220,37 @@ class MarkerParameters(Parameters):
     )
 
 
+@dataclass(frozen=True)
+class BridgeParameters(Parameters):
+    """Parameters of the bridge node."""
+
+    node: ClassVar[str] = "bridge_node"
+    publish_tf: bool = _parameter(False, "Mean skeletons as TF frames (docs/outputs.md); needs tf2_ros.")
+    tf_joints: bool = _parameter(
+        True, "With publish_tf: frames of the joints too; false: of the body alone.", live=True
+    )
+    publish_humans: bool = _parameter(False, "Persons as bodies of REP 155 (docs/outputs.md); needs hri_msgs.")
+    humans_namespace: str = _parameter("/humans", "Where the bodies are published; REP 155 knows /humans alone.")
+    publish_detections: bool = _parameter(False, "Persons as detections (docs/outputs.md); needs vision_msgs.")
+    use_heatmaps: bool = _parameter(
+        True, "Publish what is of the image too: roi, skeleton2d, 2D detections; false where no heatmaps have its ids."
+    )
+    id_prefix: str = _parameter("", "Bodies are called this and their number; empty: p, or <namespace>_p.")
+    lost_after_s: float = _parameter(
+        2.0, "When no hypotheses came for so long, an empty list of bodies is published.", 0.1, 60.0, "s", live=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"(/[A-Za-z]\w*)+", self.humans_namespace, re.ASCII):
+            raise ValueError(f"parameter humans_namespace must be a ROS name from /, got {self.humans_namespace!r}")
+        if not re.fullmatch(r"([A-Za-z]\w*)?", self.id_prefix, re.ASCII):
+            raise ValueError(f"parameter id_prefix must begin with a letter, got {self.id_prefix!r}")
+
+
 ALL: tuple[type[Parameters], ...] = (
     CameraParameters, DetectorParameters, DiffusionParameters, FusionParameters, MarkerParameters,
+    BridgeParameters,
 )  # fmt: skip
 
 

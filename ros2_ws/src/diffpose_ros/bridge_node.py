@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Hypotheses in; TF frames, bodies of REP 155 and detections of vision_msgs out, for packages that know no others."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+
+from builtin_interfaces.msg import Time
+from std_msgs.msg import Header
+
+from diffpose.msg import Heatmaps, Hypotheses
+from diffpose_core.kinematics import facing_known
+from diffpose_ros.conversions import posterior_from_message
+from diffpose_ros.outputs import HumansOutput, People, TfOutput, VisionOutput
+from diffpose_ros.parameters import BridgeParameters
+from diffpose_ros.rep155 import body_ids, body_prefix, check_points
+from diffpose_ros.runtime import RESULTS, WorkerNode, nanoseconds, run, set_threads
+
+KEPT_HEATMAPS = 100
+"""Messages kept, without their tiles, for the hypotheses that come of them."""
+LOOK_S = 0.05
+"""Time between looks at whether anybody is there still."""
+
+
+class BridgeNode(WorkerNode[BridgeParameters]):
+    """Subscribes ``human_pose3d/hypotheses`` and, with ``use_heatmaps``, ``human_pose2d/heatmaps``.
+
+    What it publishes: docs/outputs.md. Its inputs are hypotheses; heatmaps of the same stamp come with them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(BridgeParameters)
+        set_threads(1)
+        self.tf: TfOutput | None = None
+        self.humans: HumansOutput | None = None
+        self.detections: VisionOutput | None = None
+        self.heatmaps: dict[int, Heatmaps] = {}
+        self.last_ns: int | None = None
+
+    def configure(self) -> None:
+        """Advertise what is wanted."""
+        p = self.parameters
+        self.prefix = p.id_prefix or body_prefix(self.get_namespace())
+        self.tf = TfOutput(self) if p.publish_tf else None
+        self.humans = HumansOutput(self, p.humans_namespace) if p.publish_humans else None
+        self.detections = VisionOutput(self) if p.publish_detections else None
+        self.with_heatmaps = p.use_heatmaps and bool(self.humans or self.detections)
+        outputs = {"tf": self.tf, "humans": self.humans, "detections": self.detections}
+        self.health.facts |= {
+            "publishes": ", ".join(name for name, output in outputs.items() if output) or "nothing",
+            "id_prefix": self.prefix,
+        }
+
+    def activate(self) -> None:
+        """Subscribe."""
+        super().activate()
+        if self.with_heatmaps:  # subscribed first: of two messages that wait, heatmaps are taken first
+            self.subscribe(Heatmaps, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
+        self.subscribe(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, RESULTS)
+        self.every(LOOK_S, self.on_timer)
+
+    def deactivate(self) -> None:
+        """Say that nobody is tracked any more."""
+        super().deactivate()
+        self.heatmaps.clear()
+        self.last_ns = None
+        if self.humans:
+            self.humans.publish_nobody(Header(stamp=self.get_clock().now().to_msg()))
+            self.humans.close()
+
+    def cleanup(self) -> None:
+        """Let go of what was advertised."""
+        if self.tf:
+            self.tf.close()
+        self.tf = self.humans = self.detections = None
+
+    def on_heatmaps(self, message: Heatmaps) -> None:
+        """Keep what is not tiles."""
+        self.health.count("heatmaps")
+        for person in message.persons:
+            person.log_density = array("f")
+        self.heatmaps[nanoseconds(message.header.stamp)] = message
+        while len(self.heatmaps) > KEPT_HEATMAPS:
+            del self.heatmaps[next(iter(self.heatmaps))]
+
+    def on_hypotheses(self, message: Hypotheses) -> None:
+        """Hand over to the worker, with the heatmaps of the same image."""
+        self.health.received()
+        self.last_ns = self.now_ns()
+        self.offer((message, self.heatmaps.pop(nanoseconds(message.header.stamp), None)))
+
+    def on_timer(self) -> None:
+        """Say that nobody is there when nothing comes any more."""
+        # A clock that was set back tells nothing of how long it was: nobody is there until the next come.
+        if self.last_ns is None or 0 <= self.now_ns() - self.last_ns < self.parameters.lost_after_s * 1e9:
+            return
+        self.last_ns = None
+        if self.humans:
+            self.humans.publish_nobody(Header(stamp=self.get_clock().now().to_msg()))
+
+    def process(self, item: tuple[Hypotheses, Heatmaps | None]) -> Time:
+        """Convert and publish."""
+        message, heatmaps = item
+        posterior = posterior_from_message(message)
+        ids, seen_ids = body_ids(self.prefix, message.persons), []
+        if self.with_heatmaps:
+            try:
+                if heatmaps is None:
+                    raise ValueError("none have the stamp of the hypotheses")
+                check_points(heatmaps)
+                seen_ids = body_ids(self.prefix, heatmaps.persons)
+            except ValueError as error:
+                heatmaps = None
+                self.health.degraded("without heatmaps", str(error))
+        people = People(posterior, message.header, ids, [p.score for p in message.persons], heatmaps, seen_ids)
+        for body_id, known in zip(ids, facing_known(posterior.mean).tolist(), strict=True):
+            if not known:
+                self.health.degraded("a body faces nowhere", f"{body_id}: its hypotheses face opposite ways")
+        if self.tf:
+            self.tf.publish(people, self.parameters.tf_joints)
+        if self.humans:
+            if self.count_publishers(self.humans.topic) > 1:
+                self.health.degraded(
+                    f"another node publishes {self.humans.topic}", "listeners see only the newest list"
+                )
+            self.humans.publish(people, self.now_ns())
+        if self.detections:
+            self.detections.publish(people)
+        return message.header.stamp
+
+
+if __name__ == "__main__":
+    sys.exit(run(BridgeNode))

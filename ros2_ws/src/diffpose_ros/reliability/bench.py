@@ -1,0 +1,178 @@
+"""The graph as processes, and a participant that notes when every result came."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from diffpose.msg import Hypotheses
+from diffpose_ros.graph import NodeEntry, Value, environment, nodes
+from diffpose_ros.processes import Processes
+from diffpose_ros.runtime import nanoseconds
+
+START_S = 120.0
+SETTLE_S = 60.0
+COUNTERS = ("received", "processed", "dropped", "refused", "failed")
+CAMERA = "camera_node"
+
+
+class MeasureError(RuntimeError):
+    """The graph did not do what has to be measured."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One published result. Times are seconds since the listener's start.
+
+    Attributes:
+        stamp_s: when the image was taken.
+        arrived_s: when the result was here.
+        persons: in it.
+    """
+
+    stamp_s: float
+    arrived_s: float
+    persons: int
+
+    @property
+    def age_s(self) -> float:
+        """From the image to the result."""
+        return self.arrived_s - self.stamp_s
+
+
+class Bench:
+    """The graph of one camera, without the camera until :meth:`start_camera`; a context manager.
+
+    Args:
+        prefix: where the package is installed.
+        folder: for the nodes' output.
+        overrides: node -> parameter -> value.
+    """
+
+    def __init__(self, prefix: Path, folder: Path, overrides: dict[str, dict[str, Value]] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.processes = Processes(prefix, folder)
+        os.environ.update(environment(self.processes.share, os.environ))
+        table = nodes({"source": "scene"}, self.processes.share)
+        overrides = overrides or {}
+        self.entries = {
+            e.name: NodeEntry(
+                e.executable, e.namespace, e.params_file, e.parameters | overrides.get(e.executable, {}), e.remaps
+            )
+            for e in table
+        }
+        self.health: dict[str, dict[str, str]] = {}
+        self._arrivals: list[Arrival] = []
+        self._lock = threading.Lock()
+        rclpy.init()
+        self._node = rclpy.create_node("reliability")
+        self._start_ns = self._node.get_clock().now().nanoseconds
+        qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+        self._node.create_subscription(Hypotheses, "human_pose3d/hypotheses", self._on_result, qos)
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, 100)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Bench:
+        """Start all nodes but the camera."""
+        for name, entry in self.entries.items():
+            if name != CAMERA:
+                self.processes.start(entry)
+        started = [n for n in self.entries if n != CAMERA]
+        self.wait(lambda: all(n in self.health for n in started), START_S, "the nodes' first diagnostics")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the nodes."""
+        self.processes.stop()
+        self._executor.shutdown()
+        self._node.destroy_node()
+        rclpy.shutdown()
+        self._thread.join()
+
+    def start_camera(self, source: Path, rate_hz: float, frames: int, **parameters: Value) -> None:
+        """Show a still image so often at this rate."""
+        entry = self.entries[CAMERA]
+        shown: dict[str, Value] = {
+            "source": str(source), "rate_hz": rate_hz, "frames_per_image": frames, "loop": False,
+        }  # fmt: skip
+        self.processes.start(
+            NodeEntry(entry.executable, entry.namespace, entry.params_file, entry.parameters | shown | parameters)
+        )
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """All results so far."""
+        with self._lock:
+            return list(self._arrivals)
+
+    def now_s(self) -> float:
+        """Seconds since the listener's start."""
+        return float(self._node.get_clock().now().nanoseconds - self._start_ns) * 1e-9
+
+    def wait(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
+        """Wait until the condition holds.
+
+        Raises:
+            MeasureError: it does not within the limit, or a node ended.
+        """
+        end = time.monotonic() + limit_s
+        while not condition():
+            if ended := self.processes.ended():
+                raise MeasureError(f"nodes ended while waiting for {what}: {ended}; see {self.processes.log_folder}")
+            if time.monotonic() > end:
+                raise MeasureError(f"waited {limit_s:g} s for {what}; see {self.processes.log_folder}")
+            time.sleep(0.05)
+
+    def settle(self) -> dict[str, dict[str, int]]:
+        """Wait until the camera has ended and every node has done with its inputs; return the counters.
+
+        Raises:
+            MeasureError: a node's received is not processed + dropped + refused + failed in the end.
+        """
+        self.wait(lambda: "(ended)" in self.health.get(CAMERA, {}).get("source", ""), SETTLE_S, "the camera's end")
+        self.wait(lambda: not self._open(), SETTLE_S, f"every input to be accounted for, open: {self._open()}")
+        time.sleep(2.5)  # diagnostics of another second or two: nothing may have been on its way
+        self.wait(lambda: not self._open(), SETTLE_S, f"every input to be accounted for, open: {self._open()}")
+        return {name: self.counters(name) for name in self.health}
+
+    def counters(self, node: str) -> dict[str, int]:
+        """Return a node's counters."""
+        return {k: int(self.health[node][k]) for k in COUNTERS}
+
+    def rss_mib(self) -> dict[str, float]:
+        """Resident memory of every process, MiB."""
+        page = os.sysconf("SC_PAGE_SIZE")
+        return {
+            name: int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * page / 2**20
+            for name, process in self.processes.running.items()
+        }
+
+    def _open(self) -> dict[str, int]:
+        each = {name: self.counters(name) for name in self.health}
+        sums = {name: c["received"] - sum(c[k] for k in COUNTERS[1:]) for name, c in each.items()}
+        return {name: number for name, number in sums.items() if number}
+
+    def _on_result(self, message: Hypotheses) -> None:
+        arrived = self.now_s()
+        stamp = (nanoseconds(message.header.stamp) - self._start_ns) * 1e-9
+        with self._lock:
+            self._arrivals.append(Arrival(stamp, arrived, len(message.persons)))
+
+    def _on_health(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.health[status.name.split(":")[0]] = {v.key: v.value for v in status.values}
