@@ -33,8 +33,9 @@ def graph(client, start, tmp_path_factory):
     (folder / "a.jpg").write_bytes(b"not an image")
     for topic, kind in TOPICS.items():
         client.listen(kind, topic)
-    for node in ("detector_node", "diffusion_node", "marker_node"):
-        start(node)
+    start("detector_node")
+    start("diffusion_node", temporal=False)
+    start("marker_node")
     start("camera_node", source=str(folder), rate_hz=2.0)
     client.wait(lambda: all(len(client.messages[t]) >= 3 for t in TOPICS), "three messages of every kind")
     return client

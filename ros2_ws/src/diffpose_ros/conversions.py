@@ -107,8 +107,10 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
     return info
 
 
-def heatmaps_message(found: Detections, header: Header, info: CameraInfo) -> HeatmapsMessage:
-    """Return the heatmaps of one image."""
+def heatmaps_message(
+    found: Detections, header: Header, info: CameraInfo, ids: Sequence[int] | None = None
+) -> HeatmapsMessage:
+    """Return the heatmaps of one image; without ids persons are numbered."""
     skeleton = found.heatmaps.skeleton
     height, width = found.log_density.shape[-2:]
     message = HeatmapsMessage(
@@ -116,7 +118,7 @@ def heatmaps_message(found: Detections, header: Header, info: CameraInfo) -> Hea
         tile_height=height, tile_width=width,
     )  # fmt: skip
     for p in range(len(found)):
-        person = PersonHeatmaps(id=p, score=float(found.scores[p]))
+        person = PersonHeatmaps(id=p if ids is None else ids[p], score=float(found.scores[p]))
         person.box = found.boxes[p].numpy()
         person.tile_to_image = found.tile_to_image[p].reshape(-1).numpy()
         _fill(person.visibility, found.visibility[p])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import OrderedDict
 from dataclasses import replace
@@ -11,12 +12,14 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
+from torch import Tensor
 
 from diffpose.msg import Heatmaps
 from diffpose_core.detector import DetectorConfig, YoloPoseDetector
+from diffpose_core.tracking import PersonTracker, TrackerConfig
 from diffpose_ros.conversions import camera_from_info, heatmaps_message, image_decoder
 from diffpose_ros.parameters import RELIABILITIES, DetectorParameters
-from diffpose_ros.runtime import RESULTS, WorkerNode, choose_device, run, set_threads
+from diffpose_ros.runtime import RESULTS, WorkerNode, choose_device, nanoseconds, run, set_threads
 
 PAIRING_DEPTH = 10
 """Images or calibrations kept until the one with the same stamp arrives."""
@@ -28,15 +31,18 @@ class DetectorNode(WorkerNode[DetectorParameters]):
     def __init__(self) -> None:
         super().__init__(DetectorParameters)
         self.detector: YoloPoseDetector | None = None
+        self.tracker: PersonTracker | None = None
+        self._ids = itertools.count()
         self._images: OrderedDict[tuple[int, int], Image] = OrderedDict()
         self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
 
     def configure(self) -> None:
-        """Load the network and run it once."""
+        """Load the network and run it once; know nobody."""
         p = self.parameters
         device = choose_device(self, p.device)
         config = DetectorConfig(image_size=p.image_size)
         self.detector = YoloPoseDetector(p.weights or None, device, config, p.allow_unsafe_weights, p.precision)
+        self.tracker = PersonTracker(TrackerConfig(p.track_buffer_s), self._ids)
         self.decode, decoder = image_decoder()
         self.health.facts |= {
             "device": device, "threads": str(set_threads(p.num_threads)), "image_decoder": decoder,
@@ -47,9 +53,11 @@ class DetectorNode(WorkerNode[DetectorParameters]):
 
     def on_parameters(self) -> None:
         """Pass the thresholds on."""
-        p, detector = self.parameters, self.detector
-        assert detector is not None
-        detector.config = replace(detector.config, conf=p.min_score, max_persons=p.max_persons)
+        p = self.parameters
+        assert self.detector is not None
+        assert self.tracker is not None
+        self.detector.config = replace(self.detector.config, conf=p.min_score, max_persons=p.max_persons)
+        self.tracker.adjust(p.min_score, p.max_persons)
 
     def activate(self) -> None:
         """Subscribe."""
@@ -61,15 +69,17 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.subscribe(CameraInfo, "camera_info", self.on_info, qos)
 
     def deactivate(self) -> None:
-        """Drop images that wait for their calibration."""
+        """Drop images that wait for their calibration, and forget who was seen."""
         super().deactivate()
+        if self.tracker is not None:
+            self.tracker.reset()
         self.drop(len(self._images))
         self._images.clear()
         self._infos.clear()
 
     def cleanup(self) -> None:
         """Let go of the network."""
-        self.detector = None
+        self.detector = self.tracker = None
 
     def on_image(self, message: Image) -> None:
         """Wait for the calibration of this image, or go on if it is there."""
@@ -96,12 +106,20 @@ class DetectorNode(WorkerNode[DetectorParameters]):
             self._infos.popitem(last=False)
 
     def process(self, item: tuple[Image, CameraInfo]) -> Time:
-        """Detect and publish."""
+        """Detect, find who is who, and publish."""
         assert self.detector is not None
         image, info = item
         pixels = self.decode(image)
         camera_from_info(info, image.width, image.height)  # refused here, before the costly part
-        message = heatmaps_message(self.detector(pixels), image.header, info)
+        ids: list[int] = []
+
+        def choose(boxes: Tensor, scores: Tensor) -> list[int]:
+            assert self.tracker is not None
+            kept = self.tracker.update(boxes, scores, 1e-9 * nanoseconds(image.header.stamp))
+            ids.extend(kept.values())
+            return list(kept)
+
+        message = heatmaps_message(self.detector(pixels, choose), image.header, info, ids)
         self.publisher.publish(message)
         self.health.count("persons", len(message.persons))
         return image.header.stamp

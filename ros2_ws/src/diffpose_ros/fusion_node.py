@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
 from diffpose_core import fusion
+from diffpose_core.budget import Effort
 from diffpose_ros import synchroniser
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
 from diffpose_ros.extrinsics import Extrinsics, FileExtrinsics, TfExtrinsics, relative
@@ -125,7 +126,8 @@ class FusionNode(InferenceNode[FusionParameters]):
         stamp = min((source.header.stamp for source in sources), key=nanoseconds)
         header = Header(stamp=stamp, frame_id=p.target_frame)
         posterior = fused.posterior.of(order).transformed(target_from_reference)
-        self.publish(posterior, header, range(len(order)), [scores[person] for person in order])
+        effort = Effort(self.estimator.sampler.steps, p.num_hypotheses)
+        self.publish(posterior, header, range(len(order)), [scores[person] for person in order], effort)
         return stamp
 
     def _views(self, group: Group) -> tuple[list[fusion.View], list[HeatmapsMessage]]:

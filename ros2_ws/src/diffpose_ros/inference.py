@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from diffpose.msg import Hypotheses, SkeletonDefinition
 from diffpose.srv import Complete
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
+from diffpose_core.budget import Effort
 from diffpose_core.sampler import FUSED
 from diffpose_ros.completion import completion_from_request
 from diffpose_ros.conversions import hypotheses_message, skeleton_message
@@ -115,9 +116,12 @@ class InferenceNode(WorkerNode[P]):
         with self._estimating:
             return infer(torch.Generator(self.estimator.device).manual_seed(seed))
 
-    def publish(self, posterior: PosePosterior, header: Header, ids: Sequence[int], scores: Sequence[float]) -> None:
+    def publish(
+        self, posterior: PosePosterior, header: Header, ids: Sequence[int], scores: Sequence[float], effort: Effort
+    ) -> None:
         """Publish and count the persons of one instant."""
         result, missing = hypotheses_message(posterior, header, ids, scores)
+        result.steps, result.reduced = effort.steps, effort.reduced
         self.publisher.publish(result)
         self.health.count("persons", len(result.persons))
         self.health.count("persons_missing", missing)
@@ -145,4 +149,6 @@ class InferenceNode(WorkerNode[P]):
             request.seed,
         )
         persons = len(wanted.joints)
-        return hypotheses_message(posterior, request.header, range(persons), [1.0] * persons)[0]
+        result, _ = hypotheses_message(posterior, request.header, range(persons), [1.0] * persons)
+        result.steps = self.estimator.sampler.steps
+        return result

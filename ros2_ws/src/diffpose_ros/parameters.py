@@ -85,8 +85,14 @@ class DetectorParameters(Parameters):
         "auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which."
     )
     num_threads: int = _parameter(0, "CPU threads of torch; 0: half of the cores.", 0, 1024)
-    min_score: float = _parameter(0.25, "Smallest confidence of a person.", 0.02, 1.0, live=True)
-    max_persons: int = _parameter(16, "Persons kept, most confident first.", 1, 1000, live=True)
+    min_score: float = _parameter(
+        0.25, "Smallest confidence of a new person; who is followed is kept down to 0.1.", 0.02, 1.0, live=True
+    )
+    max_persons: int = _parameter(
+        16, "Persons kept, nearest (largest) first, with some favour for those kept before (docs/tracking.md).",
+        1, 1000, live=True,
+    )  # fmt: skip
+    track_buffer_s: float = _parameter(1.0, "Who is unseen for so long is somebody new afterwards.", 0.0, 60.0, "s")
     image_size: int = _parameter(640, "Longer side of the network's input, a multiple of 32.", 32, 4096, "px")
     precision: str = _parameter(
         "float32", "Of a .pt network: float32, or bfloat16 where the processor has it: half the time."
@@ -152,6 +158,14 @@ class DiffusionParameters(EstimatorParameters):
     target_frame: str = _parameter(
         "", "Frame of the results, from TF at the stamp of the image (docs/outputs.md); empty: the camera's."
     )
+    temporal: bool = _parameter(
+        True, "Carry every person's posterior over frames, by id; false: every frame by itself (docs/tracking.md).",
+        live=True,
+    )  # fmt: skip
+    time_budget_s: float = _parameter(
+        0.0, "Inference that would take longer takes fewer steps, then fewer hypotheses; 0: any time.",
+        0.0, 60.0, "s", live=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
