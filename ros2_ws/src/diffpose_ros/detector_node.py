@@ -21,8 +21,8 @@ from diffpose_ros.conversions import camera_from_info, heatmaps_message, image_d
 from diffpose_ros.parameters import RELIABILITIES, DetectorParameters
 from diffpose_ros.runtime import RESULTS, WorkerNode, choose_device, nanoseconds, run, set_threads
 
-PAIRING_DEPTH = 10
-"""Images or calibrations kept until the one with the same stamp arrives."""
+LISTENERS_S = 0.2
+"""How often a lazy node looks whether somebody listens."""
 
 
 class DetectorNode(WorkerNode[DetectorParameters]):
@@ -33,8 +33,7 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.detector: YoloPoseDetector | None = None
         self.tracker: PersonTracker | None = None
         self._ids = itertools.count()
-        self._images: OrderedDict[tuple[int, int], Image] = OrderedDict()
-        self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
+        self._input: list[Any] = []
 
     def configure(self) -> None:
         """Load the network and run it once; know nobody."""
@@ -43,7 +42,9 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         config = DetectorConfig(image_size=p.image_size)
         self.detector = YoloPoseDetector(p.weights or None, device, config, p.allow_unsafe_weights, p.precision)
         self.tracker = PersonTracker(TrackerConfig(p.track_buffer_s), self._ids)
-        self.decode, decoder = image_decoder()
+        self.pairing = Pairing(p.camera_info_mode, self.health.dropped, self.health.refused)
+        decode, decoder = image_decoder()
+        self.decode = decode_compressed if p.image_transport == COMPRESSED else decode
         self.health.facts |= {
             "device": device, "threads": str(set_threads(p.num_threads)), "image_decoder": decoder,
             "weights": p.weights or "packaged yolo11n-pose.pt", "precision": p.precision,
@@ -62,48 +63,58 @@ class DetectorNode(WorkerNode[DetectorParameters]):
     def activate(self) -> None:
         """Subscribe."""
         super().activate()
-        wanted = self.parameters.image_reliability == RELIABILITIES[1]
-        reliable = ReliabilityPolicy.RELIABLE if wanted else ReliabilityPolicy.BEST_EFFORT
-        qos = QoSProfile(depth=5, reliability=reliable)
-        self.subscribe(Image, "image_raw", self.on_image, qos)
-        self.subscribe(CameraInfo, "camera_info", self.on_info, qos)
+        if self.parameters.lazy:
+            self.every(LISTENERS_S, self.on_listeners)
+        self.on_listeners()
+
+    def on_listeners(self) -> None:
+        """Subscribe, where the node is lazy only while somebody listens."""
+        p = self.parameters
+        wanted = not p.lazy or self.publisher.get_subscription_count() > 0
+        if wanted and not self._input:
+            image = QoSProfile(depth=p.image_depth, reliability=reliability(p.image_reliability))
+            durability = DurabilityPolicy.TRANSIENT_LOCAL if p.camera_info_mode == LATCHED_INFO else None
+            info = image if durability is None else LATCHED
+            compressed = p.image_transport == COMPRESSED
+            kind, topic = (CompressedImage, "image_raw/compressed") if compressed else (Image, "image_raw")
+            self._input = [
+                self.subscribe(kind, topic, self.on_image, image),
+                self.subscribe(CameraInfo, "camera_info", self.on_info, info),
+            ]
+        elif not wanted and self._input:
+            for subscription in self._input:
+                self.unsubscribe(subscription)
+            self._input = []
+            self.drop(self.forget(), "nobody listens")
 
     def deactivate(self) -> None:
-        """Drop images that wait for their calibration, and forget who was seen."""
+        """Forget everything."""
         super().deactivate()
+        self._input = []
+
+    def forget(self) -> int:
+        """Let go of images that wait for their calibration, and of who was seen."""
         if self.tracker is not None:
             self.tracker.reset()
-        self.drop(len(self._images))
-        self._images.clear()
-        self._infos.clear()
+        return self.pairing.clear() if self.detector is not None else 0
 
     def cleanup(self) -> None:
         """Let go of the network."""
         self.detector = self.tracker = None
 
-    def on_image(self, message: Image) -> None:
+    def on_image(self, message: Image | CompressedImage) -> None:
         """Wait for the calibration of this image, or go on if it is there."""
         self.health.received()
-        key = (message.header.stamp.sec, message.header.stamp.nanosec)
-        if key in self._infos:
-            self.offer((message, self._infos.pop(key)))
-            return
-        if key in self._images:
-            self.health.dropped("another image with the same stamp came")
-        self._images[key] = message
-        if len(self._images) > PAIRING_DEPTH:
-            self._images.popitem(last=False)
-            self.health.refused("no camera_info with the stamp of the image: is camera_info_topic right?")
+        self.hand_over(self.pairing.image(nanoseconds(message.header.stamp), message))
 
     def on_info(self, message: CameraInfo) -> None:
         """Match the calibration to an image that waits, or keep it."""
-        key = (message.header.stamp.sec, message.header.stamp.nanosec)
-        if key in self._images:
-            self.offer((self._images.pop(key), message))
-            return
-        self._infos[key] = message
-        if len(self._infos) > PAIRING_DEPTH:
-            self._infos.popitem(last=False)
+        self.hand_over(self.pairing.info(nanoseconds(message.header.stamp), message))
+
+    def hand_over(self, pair: tuple[Image | CompressedImage, CameraInfo] | None) -> None:
+        """Pass an image and its calibration to the worker."""
+        if pair is not None:
+            self.offer(pair, nanoseconds(pair[0].header.stamp))
 
     def process(self, item: tuple[Image, CameraInfo]) -> Time:
         """Detect, find who is who, and publish."""

@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
@@ -21,6 +23,7 @@ from rclpy.time import Time
 
 from diffpose_ros.managed import DEACTIVATED, ManagedNode
 from diffpose_ros.parameters import Parameters
+from diffpose_ros.stamps import CLOCK_SET_BACK, TooOld, check_stamp
 
 STOP_POLL_S = 0.2
 
@@ -52,6 +55,12 @@ class NewestOnly(Generic[T]):
         if stale:
             self._on_drop()
 
+    def clear(self) -> int:
+        """Let go of an item that could not be begun with yet; return how many, 0 or 1."""
+        with self._wake:
+            waiting, self._items = len(self._items), []
+        return waiting
+
     def close(self) -> int:
         """Finish the item in work, then stop; return how many items were left, 0 or 1."""
         with self._wake:
@@ -73,12 +82,15 @@ class NewestOnly(Generic[T]):
 class WorkerNode(ManagedNode[P]):
     """A managed node that turns inputs into outputs on a thread of its own.
 
-    Subclasses subscribe, pass inputs to :meth:`offer` and implement :meth:`process`.
+    Subclasses subscribe, pass inputs to :meth:`offer` and implement :meth:`process`. When the clock is set back (a
+    recording is played again) what waits is dropped.
     """
 
     def __init__(self, kind: type[P]) -> None:
         super().__init__(kind)
-        self._worker: NewestOnly[Any] | None = None
+        self._worker: NewestOnly[tuple[int, Any]] | None = None
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._on_jump())
 
     def activate(self) -> None:
         """Start the thread."""
@@ -89,13 +101,17 @@ class WorkerNode(ManagedNode[P]):
     def deactivate(self) -> None:
         """Finish what is in work; drop what waits."""
         if self._worker is not None:
-            self.drop(self._worker.close())
+            self.drop(self._worker.close() + self.forget(), DEACTIVATED)
         self._worker = None
 
-    def drop(self, number: int) -> None:
-        """Count inputs that waited when the node was deactivated."""
+    def forget(self) -> int:
+        """Let go of inputs that wait for others and of what is known from earlier ones; return how many waited."""
+        return 0
+
+    def drop(self, number: int, reason: str) -> None:
+        """Count inputs that are passed over."""
         for _ in range(number):
-            self.health.dropped(DEACTIVATED)
+            self.health.dropped(reason)
 
     def process(self, item: Any) -> TimeMessage:
         """Do the work and publish it; return the stamp of the image it came from.
@@ -105,10 +121,10 @@ class WorkerNode(ManagedNode[P]):
         """
         raise NotImplementedError
 
-    def offer(self, item: Any) -> None:
+    def offer(self, item: Any, stamp_ns: int) -> None:
         """Pass an input that was already counted as received to the worker; while active only."""
         assert self._worker is not None
-        self._worker.offer(item)
+        self._worker.offer((stamp_ns, item))
 
     def seconds_since(self, stamp: TimeMessage) -> float:
         """Age of a stamp on the node's clock, seconds."""
@@ -118,9 +134,18 @@ class WorkerNode(ManagedNode[P]):
         """Time on the node's clock, nanoseconds."""
         return int(self.get_clock().now().nanoseconds)
 
-    def _guarded(self, item: Any) -> None:
+    def _on_jump(self) -> None:
+        if self._worker is not None:
+            self.drop(self._worker.clear() + self.forget(), CLOCK_SET_BACK)
+            self.health.count("clock set back or changed")
+
+    def _guarded(self, stamped: tuple[int, Any]) -> None:
+        stamp_ns, item = stamped
         try:
+            check_stamp(stamp_ns, self.now_ns(), self.parameters.max_age_s)
             stamp = self.process(item)
+        except TooOld as error:
+            self.health.dropped(str(error))
         except ValueError as error:
             self.health.refused(str(error))
         except Exception as error:  # the node must outlive anything one input does to it
