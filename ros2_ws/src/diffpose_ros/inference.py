@@ -66,7 +66,7 @@ class InferenceNode(WorkerNode[P]):
         self.on_parameters()
         self._warm_up()
         self.publisher = self.advertise(Hypotheses, "human_pose3d/hypotheses", RESULTS)
-        self.skeleton_publisher = self.advertise(SkeletonDefinition, "human_pose3d/skeleton", LATCHED)
+        self.skeleton_publisher = self.advertise(SkeletonDefinition, "human_pose3d/skeleton", LATCHED, steady=False)
 
     def on_parameters(self) -> None:
         """Sample as is wanted now."""

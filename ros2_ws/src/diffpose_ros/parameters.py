@@ -59,6 +59,28 @@ class Parameters:
 
 
 @dataclass(frozen=True)
+class InputParameters(Parameters):
+    """Parameters of nodes that turn inputs into outputs: how both should flow (docs/diagnostics.md)."""
+
+    warn_rate_hz: float = _parameter(
+        0.0, "An input or output that is slower is a warning; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
+    )
+    error_rate_hz: float = _parameter(
+        0.0, "An input or output that is slower is an error; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
+    )
+    timeout_s: float = _parameter(
+        1.0, "It is an error when an input or output has nothing for longer; 0: it may be silent.",
+        0.0, 3600.0, "s", live=True,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 0 < self.warn_rate_hz < self.error_rate_hz:
+            limit = f"warn_rate_hz {self.warn_rate_hz:g}"
+            raise ValueError(f"parameter error_rate_hz must not exceed {limit}, got {self.error_rate_hz:g}")
+
+
+@dataclass(frozen=True)
 class CameraParameters(Parameters):
     """Parameters of the camera node."""
 
@@ -75,7 +97,7 @@ class CameraParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class DetectorParameters(Parameters):
+class DetectorParameters(InputParameters):
     """Parameters of the detector node."""
 
     node: ClassVar[str] = "detector_node"
@@ -108,7 +130,7 @@ class DetectorParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class EstimatorParameters(Parameters):
+class EstimatorParameters(InputParameters):
     """Parameters of the nodes that infer 3D poses."""
 
     prior: str = _parameter("", "Checkpoint (.safetensors) of the pose prior; empty: the packaged one.")
@@ -207,7 +229,7 @@ class FusionParameters(EstimatorParameters):
 
 
 @dataclass(frozen=True)
-class MarkerParameters(Parameters):
+class MarkerParameters(InputParameters):
     """Parameters of the marker node."""
 
     node: ClassVar[str] = "marker_node"
@@ -221,7 +243,7 @@ class MarkerParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class BridgeParameters(Parameters):
+class BridgeParameters(InputParameters):
     """Parameters of the bridge node."""
 
     node: ClassVar[str] = "bridge_node"
