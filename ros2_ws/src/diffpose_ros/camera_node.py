@@ -12,7 +12,8 @@ from std_msgs.msg import Header
 
 from diffpose_core import Camera
 from diffpose_ros.calibration import load_calibration
-from diffpose_ros.conversions import camera_info, image_message
+from diffpose_ros.conversions import camera_info
+from diffpose_ros.images import image_message
 from diffpose_ros.managed import ManagedNode
 from diffpose_ros.parameters import CameraParameters
 from diffpose_ros.runtime import run

@@ -5,24 +5,23 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from torch import Tensor
 
 from diffpose.msg import Heatmaps
 from diffpose_core.detector import DetectorConfig, YoloPoseDetector
 from diffpose_core.tracking import PersonTracker, TrackerConfig
-from diffpose_ros.conversions import camera_from_info, heatmaps_message, image_decoder
-from diffpose_ros.parameters import RELIABILITIES, DetectorParameters
-from diffpose_ros.runtime import RESULTS, WorkerNode, choose_device, nanoseconds, run, set_threads
-
-LISTENERS_S = 0.2
-"""How often a lazy node looks whether somebody listens."""
+from diffpose_ros.conversions import camera_from_info, check_pair, heatmaps_message
+from diffpose_ros.images import decode_compressed, image_decoder
+from diffpose_ros.pairing import LATCHED as LATCHED_INFO
+from diffpose_ros.pairing import Pairing
+from diffpose_ros.parameters import COMPRESSED, DetectorParameters
+from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, nanoseconds, reliability, run, set_threads
 
 
 class DetectorNode(WorkerNode[DetectorParameters]):
@@ -33,7 +32,6 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.detector: YoloPoseDetector | None = None
         self.tracker: PersonTracker | None = None
         self._ids = itertools.count()
-        self._input: list[Any] = []
 
     def configure(self) -> None:
         """Load the network and run it once; know nobody."""
@@ -60,37 +58,18 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.detector.config = replace(self.detector.config, conf=p.min_score, max_persons=p.max_persons)
         self.tracker.adjust(p.min_score, p.max_persons)
 
-    def activate(self) -> None:
-        """Subscribe."""
-        super().activate()
-        if self.parameters.lazy:
-            self.every(LISTENERS_S, self.on_listeners)
-        self.on_listeners()
-
-    def on_listeners(self) -> None:
-        """Subscribe, where the node is lazy only while somebody listens."""
+    def listen(self) -> None:
+        """Subscribe images and calibrations."""
         p = self.parameters
-        wanted = not p.lazy or self.publisher.get_subscription_count() > 0
-        if wanted and not self._input:
-            image = QoSProfile(depth=p.image_depth, reliability=reliability(p.image_reliability))
-            durability = DurabilityPolicy.TRANSIENT_LOCAL if p.camera_info_mode == LATCHED_INFO else None
-            info = image if durability is None else LATCHED
-            compressed = p.image_transport == COMPRESSED
-            kind, topic = (CompressedImage, "image_raw/compressed") if compressed else (Image, "image_raw")
-            self._input = [
-                self.subscribe(kind, topic, self.on_image, image),
-                self.subscribe(CameraInfo, "camera_info", self.on_info, info),
-            ]
-        elif not wanted and self._input:
-            for subscription in self._input:
-                self.unsubscribe(subscription)
-            self._input = []
-            self.drop(self.forget(), "nobody listens")
+        qos = QoSProfile(depth=p.image_depth, reliability=reliability(p.image_reliability))
+        compressed, latched = p.image_transport == COMPRESSED, p.camera_info_mode == LATCHED_INFO
+        kind, topic = (CompressedImage, "image_raw/compressed") if compressed else (Image, "image_raw")
+        self.subscribe(kind, topic, self.on_image, qos)
+        self.subscribe(CameraInfo, "camera_info", self.on_info, LATCHED if latched else qos, steady=not latched)
 
-    def deactivate(self) -> None:
-        """Forget everything."""
-        super().deactivate()
-        self._input = []
+    def wanted(self) -> bool:
+        """Whether somebody listens to the heatmaps."""
+        return self.publisher.get_subscription_count() > 0
 
     def forget(self) -> int:
         """Let go of images that wait for their calibration, and of who was seen."""
@@ -116,12 +95,13 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         if pair is not None:
             self.offer(pair, nanoseconds(pair[0].header.stamp))
 
-    def process(self, item: tuple[Image, CameraInfo]) -> Time:
+    def process(self, item: tuple[Image | CompressedImage, CameraInfo]) -> Time:
         """Detect, find who is who, and publish."""
         assert self.detector is not None
         image, info = item
         pixels = self.decode(image)
-        camera_from_info(info, image.width, image.height)  # refused here, before the costly part
+        check_pair(image, info)
+        camera_from_info(info, pixels.shape[1], pixels.shape[0])  # refused here, before the costly part
         ids: list[int] = []
 
         def choose(boxes: Tensor, scores: Tensor) -> list[int]:

@@ -44,7 +44,7 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier()})
         self._outputs: list[Output] = []
-        self._inputs: list[Input] = []
+        self.inputs: list[Input] = []
         self._timers_made: list[Any] = []
         for service in self.services:
             if service.srv_name.endswith("/change_state"):
@@ -96,13 +96,13 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
             steady: messages keep coming; false, e.g. for a latched topic: one is enough.
         """
         subscribed = Input(self, kind, topic, callback, qos, steady)
-        self._inputs.append(subscribed)
+        self.inputs.append(subscribed)
         self.health.watch(subscribed.health)
         return subscribed
 
     def unsubscribe(self, subscribed: Input) -> None:
         """Subscribe no more."""
-        self._inputs.remove(subscribed)
+        self.inputs.remove(subscribed)
         self.health.unwatch(subscribed.health)
         subscribed.destroy()
 
@@ -180,7 +180,7 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.destroy_node()
 
     def _silence(self, state: LifecycleState) -> None:
-        for subscribed in list(self._inputs):
+        for subscribed in list(self.inputs):
             self.unsubscribe(subscribed)
         for timer in self._timers_made:
             self.destroy_timer(timer)

@@ -8,7 +8,8 @@ from typing import Any
 
 DEPTH = 10
 """Images or calibrations kept until the one with the same stamp arrives."""
-MODES = ("per_frame", "latest", "latched")
+PER_FRAME, LATEST, LATCHED = "per_frame", "latest", "latched"
+MODES = (PER_FRAME, LATEST, LATCHED)
 """Every image has its own calibration of the same stamp; the newest one holds; likewise, and it was published once."""
 
 
@@ -22,7 +23,7 @@ class Pairing:
     """
 
     def __init__(self, mode: str, on_drop: Callable[[str], None], on_refuse: Callable[[str], None]) -> None:
-        self._per_frame = mode == MODES[0]
+        self._per_frame = mode == PER_FRAME
         self._on_drop, self._on_refuse = on_drop, on_refuse
         self._images: OrderedDict[int, Any] = OrderedDict()
         self._infos: OrderedDict[int, Any] = OrderedDict()

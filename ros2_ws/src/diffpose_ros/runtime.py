@@ -21,13 +21,16 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 
+from diffpose_ros.endpoints import Input
 from diffpose_ros.managed import DEACTIVATED, ManagedNode
-from diffpose_ros.parameters import Parameters
+from diffpose_ros.parameters import InputParameters, LazyParameters
 from diffpose_ros.stamps import CLOCK_SET_BACK, TooOld, check_stamp
 
 STOP_POLL_S = 0.2
+LISTENERS_S = 0.2
+"""How often a lazy node looks whether somebody listens."""
 
-P = TypeVar("P", bound=Parameters)
+P = TypeVar("P", bound=InputParameters)
 T = TypeVar("T")
 
 RESULTS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
@@ -89,6 +92,7 @@ class WorkerNode(ManagedNode[P]):
     def __init__(self, kind: type[P]) -> None:
         super().__init__(kind)
         self._worker: NewestOnly[tuple[int, Any]] | None = None
+        self._listening: list[Input] = []
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._on_jump())
 
@@ -97,12 +101,24 @@ class WorkerNode(ManagedNode[P]):
         self._worker = NewestOnly(
             self._guarded, lambda: self.health.dropped("a newer one came before it could be begun with")
         )
+        if isinstance(self.parameters, LazyParameters) and self.parameters.lazy:
+            self.every(LISTENERS_S, self._on_listeners)
+        self._on_listeners()
+
+    def listen(self) -> None:
+        """Subscribe the inputs: when activated, or as soon as somebody wants the results of a lazy node."""
+        raise NotImplementedError
+
+    def wanted(self) -> bool:
+        """Whether somebody listens to the results."""
+        return True
 
     def deactivate(self) -> None:
         """Finish what is in work; drop what waits."""
         if self._worker is not None:
             self.drop(self._worker.close() + self.forget(), DEACTIVATED)
         self._worker = None
+        self._listening = []
 
     def forget(self) -> int:
         """Let go of inputs that wait for others and of what is known from earlier ones; return how many waited."""
@@ -134,6 +150,19 @@ class WorkerNode(ManagedNode[P]):
         """Time on the node's clock, nanoseconds."""
         return int(self.get_clock().now().nanoseconds)
 
+    def _on_listeners(self) -> None:
+        assert self._worker is not None
+        wanted = not (isinstance(self.parameters, LazyParameters) and self.parameters.lazy) or self.wanted()
+        if wanted and not self._listening:
+            before = len(self.inputs)
+            self.listen()
+            self._listening = self.inputs[before:]
+        elif not wanted and self._listening:
+            for subscribed in self._listening:
+                self.unsubscribe(subscribed)
+            self._listening = []
+            self.drop(self._worker.clear() + self.forget(), "nobody listens")
+
     def _on_jump(self) -> None:
         if self._worker is not None:
             self.drop(self._worker.clear() + self.forget(), CLOCK_SET_BACK)
@@ -153,6 +182,11 @@ class WorkerNode(ManagedNode[P]):
             self.get_logger().debug(traceback.format_exc())
         else:
             self.health.processed(self.seconds_since(stamp))
+
+
+def reliability(name: str) -> ReliabilityPolicy:
+    """Return the policy of a parameter's value."""
+    return {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}[name]
 
 
 def nanoseconds(stamp: TimeMessage) -> int:
