@@ -185,6 +185,7 @@ class YoloPoseDetector:
         if path.is_dir():
             raise ValueError(f"weights must be a .pt or .onnx file, got the folder {path}")
         data = path.read_bytes()
+        self.weights_sha256 = hashlib.sha256(data).hexdigest()
         self.fixed_size: tuple[int, int] | None = None
         self._forward: Callable[[Tensor], Tensor]
         if path.suffix == ".onnx":
@@ -192,7 +193,7 @@ class YoloPoseDetector:
                 raise ValueError(f"precision {precision} is for .pt weights; {path} has its own")
             self._forward, self.fixed_size = _load_onnx(path, data, self.device)
         elif path.suffix == ".pt":
-            if hashlib.sha256(data).hexdigest() != PACKAGED_WEIGHTS_SHA256 and not allow_unsafe_weights:
+            if self.weights_sha256 != PACKAGED_WEIGHTS_SHA256 and not allow_unsafe_weights:
                 raise ValueError(
                     f"weights {path} is a pickle, which can run any code when loaded, not the packaged file; "
                     "pass allow_unsafe_weights=True if you trust its author, or use an .onnx export"

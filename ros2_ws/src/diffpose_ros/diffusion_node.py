@@ -66,25 +66,33 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
             self.timer.timer_period_ns = round(1e9 * wait_period_s(self.parameters))
 
     def activate(self) -> None:
-        """Subscribe; know nobody."""
-        super().activate()
+        """Know nobody."""
         self.over_time = TemporalFilter()
+        super().activate()
+        if self.parameters.use_depth:
+            self.timer = self.every(wait_period_s(self.parameters), self.on_timer)
+
+    def listen(self) -> None:
+        """Subscribe heatmaps, and depth images where they are used."""
         self.subscribe(HeatmapsMessage, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
         if self.parameters.use_depth:
             self.subscribe_depth("depth/image", self.on_depth)
-            self.timer = self.every(wait_period_s(self.parameters), self.on_timer)
 
     def deactivate(self) -> None:
-        """Drop heatmaps that wait for their depth image."""
+        """Wait for nothing."""
         super().deactivate()
         self.timer = None
-        self.drop(self.pairs.clear())
+
+    def forget(self) -> int:
+        """Let go of heatmaps that wait for their depth image, and of who was seen."""
+        self.over_time = TemporalFilter()
+        return self.pairs.clear()
 
     def on_heatmaps(self, message: HeatmapsMessage) -> None:
         """Hand over to the worker, or wait for the depth image of this instant."""
         self.health.received()
         if not self.parameters.use_depth:
-            self.offer((message, None))
+            self.offer((message, None), nanoseconds(message.header.stamp))
             return
         self.hand_over(self.pairs.heatmaps(CAMERA, nanoseconds(message.header.stamp), message, self.now_ns()))
 
@@ -103,7 +111,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
     def hand_over(self, groups: list[dict[str, View]]) -> None:
         """Pass heatmaps and what depth came with them to the worker."""
         for group in groups:
-            self.offer((group[CAMERA].heatmaps, group[CAMERA].depth))
+            self.offer((group[CAMERA].heatmaps, group[CAMERA].depth), group[CAMERA].stamp_ns)
 
     def process(self, item: tuple[HeatmapsMessage, Image | None]) -> Time:
         """Infer and publish."""
