@@ -45,7 +45,8 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.decode = decode_compressed if p.image_transport == COMPRESSED else decode
         self.health.facts |= {
             "device": device, "threads": str(set_threads(p.num_threads)), "image_decoder": decoder,
-            "weights": p.weights or "packaged yolo11n-pose.pt", "precision": p.precision,
+            "weights": p.weights or "packaged yolo11n-pose.pt", "weights_sha256": self.detector.weights_sha256,
+            "precision": p.precision,
         }  # fmt: skip
         self.detector(np.zeros((p.image_size, p.image_size, 3), np.uint8))  # the first run is slow: now, not on a frame
         self.publisher = self.advertise(Heatmaps, "human_pose2d/heatmaps", RESULTS)
