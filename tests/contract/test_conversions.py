@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -15,14 +13,6 @@ from diffpose_core.observation import INFERRED, MISSING, OBSERVED
 from diffpose_ros import conversions
 
 CAMERA = Camera(500.0, 510.0, 319.5, 239.5, 640, 480, (0.1, -0.05, 0.001, 0.002, 0.01))
-
-
-def an_image(encoding="bgr8", channels=3, height=4, width=6, pad=0):
-    rng = np.random.default_rng(0)
-    rows = rng.integers(0, 256, (height, width * channels + pad), np.uint8)
-    message = Image(height=height, width=width, encoding=encoding, step=width * channels + pad)
-    message.data.frombytes(rows.tobytes())
-    return message, rows[:, : width * channels]
 
 
 def detections(persons=2):
@@ -50,106 +40,6 @@ def posterior(persons=3, samples=7):
     log_weights = torch.log_softmax(torch.randn(persons, samples, generator=generator), 1)
     status = torch.tensor([OBSERVED, INFERRED] * 8 + [OBSERVED]).expand(persons, 17).clone()
     return PosePosterior(joints, log_weights, status, log_evidence=-torch.arange(float(persons)))
-
-
-def test_image_round_trip():
-    image = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
-    message = conversions.image_message(image[:, ::-1], Header(frame_id="f"))
-    assert (message.height, message.width, message.step, message.encoding) == (5, 7, 21, "bgr8")
-    np.testing.assert_array_equal(conversions.decode_image(message), image[:, ::-1])
-
-
-def test_rows_may_be_padded():
-    padded, rows = an_image(pad=5)
-    np.testing.assert_array_equal(conversions.decode_image(padded).reshape(4, 18), rows)
-
-
-@pytest.mark.parametrize(
-    ("encoding", "pixel", "bgr"),
-    [
-        ("bgr8", [10, 20, 30], [10, 20, 30]),
-        ("rgb8", [10, 20, 30], [30, 20, 10]),
-        ("bgra8", [10, 20, 30, 9], [10, 20, 30]),
-        ("rgba8", [10, 20, 30, 9], [30, 20, 10]),
-        ("mono8", [77], [77, 77, 77]),
-    ],
-)
-def test_encodings(encoding, pixel, bgr):
-    message = Image(height=2, width=2, encoding=encoding, step=2 * len(pixel))
-    message.data.frombytes(bytes(pixel * 4))
-    assert conversions.decode_image(message).tolist() == [[bgr] * 2] * 2
-
-
-@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-def test_bayer_patterns_name_their_first_row(pattern):
-    """A scene of pure red lights only the red cells of the pattern."""
-    cells = np.array([255 if c == "r" else 0 for c in pattern], np.uint8).reshape(2, 2)
-    message = Image(height=8, width=8, encoding=f"bayer_{pattern}8", step=8)
-    message.data.frombytes(np.tile(cells, (4, 4)).tobytes())
-    assert conversions.decode_image(message)[4, 4].tolist() == [0, 0, 255]
-
-
-@pytest.mark.parametrize(("encoding", "order"), [("yuv422", "UYVY"), ("yuv422_yuy2", "YUYV")])
-def test_yuv(encoding, order):
-    values = {"Y": 120, "U": 90, "V": 200}
-    message = Image(height=2, width=2, encoding=encoding, step=4)
-    message.data.frombytes(bytes([values[c] for c in order] * 2))
-    blue, green, red = conversions.decode_image(message)[0, 0].tolist()
-    assert red > green > blue  # a high V is red, a low U lacks blue
-
-
-def test_cv_bridge_gives_the_same_pixels():
-    pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS distribution, not with the wheels")
-    decode, name = conversions.image_decoder()
-    assert name == "cv_bridge"
-    for encoding in ("bgr8", "rgb8", "mono8"):
-        message, _ = an_image(encoding, 1 if encoding == "mono8" else 3)
-        np.testing.assert_array_equal(decode(message), conversions.decode_image(message))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"height": 0}, "height and width must be positive"),
-        ({"width": 0}, "height and width must be positive"),
-        ({"step": 17}, "step must be at least width x 3 = 18, got 17"),
-        ({"step": 20}, "data must hold step x height = 80 bytes, got 72"),
-        ({"height": 5}, "data must hold step x height = 90 bytes, got 72"),
-        ({"encoding": "16UC1"}, "encoding .* got '16UC1'"),
-        ({"encoding": "32FC1"}, "encoding .* got '32FC1'"),
-        ({"encoding": "mono16"}, "encoding .* got 'mono16'"),
-        ({"encoding": ""}, "encoding .* got ''"),
-        ({"encoding": "jpeg"}, "encoding .* got 'jpeg'"),
-    ],
-)
-def test_bad_images_are_refused(change, words):
-    message, _ = an_image()
-    for name, value in change.items():
-        setattr(message, name, value)
-    with pytest.raises(ValueError, match=words):
-        conversions.decode_image(message)
-
-
-@given(
-    height=st.integers(0, 9),
-    width=st.integers(0, 9),
-    padding=st.integers(-1, 4),
-    missing=st.sampled_from([0, 0, 0, 1]),
-    encoding=st.sampled_from([*conversions.ENCODINGS, "16UC1", "nonsense"]),
-)
-@settings(max_examples=300, deadline=None)
-def test_any_image_is_decoded_or_refused(height, width, padding, missing, encoding):
-    channels = conversions.ENCODINGS.get(encoding, (2, None))[0]
-    message = Image(height=height, width=width, step=max(width * channels + padding, 0), encoding=encoding)
-    message.data.frombytes(bytes(max(message.step * height - missing, 0)))
-    good = height > 0 and width > 0 and padding >= 0 and not missing and encoding in conversions.ENCODINGS
-    if good and not (encoding.startswith(("yuv", "bayer")) and (width % 2 or height % 2)):
-        image = conversions.decode_image(message)
-        assert image.shape == (height, width, 3)
-        assert image.dtype == np.uint8
-    else:
-        with pytest.raises(ValueError, match="image "):
-            conversions.decode_image(message)
 
 
 def depth_image(values, encoding="32FC1", pad=0, big_endian=False):

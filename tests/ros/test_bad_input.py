@@ -157,7 +157,7 @@ def test_a_person_with_all_joints_invisible_is_counted_not_published(nodes, heat
     nodes.messages["/human_pose3d/hypotheses"].clear()
     nodes.publish("/human_pose2d/heatmaps", heatmaps)
     nodes.wait(lambda: nodes.messages["/human_pose3d/hypotheses"], "the other person")
-    assert [p.id for p in nodes.messages["/human_pose3d/hypotheses"][0].persons] == [1]
+    assert [p.id for p in nodes.messages["/human_pose3d/hypotheses"][0].persons] == [heatmaps.persons[1].id]
     nodes.wait_count("diffusion_node", "persons_missing", before + 1)
 
 

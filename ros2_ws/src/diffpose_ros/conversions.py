@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
@@ -25,6 +25,19 @@ DEPTH_TYPES = {"16UC1": (np.uint16, 1e-3), "32FC1": (np.float32, 1.0)}
 """Type of a depth image's values and their unit in metres (REP 118)."""
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 """Order of a covariance's six unique values: xx xy xz yy yz zz."""
+
+
+def check_pair(image: Image | CompressedImage, info: CameraInfo) -> None:
+    """Check that an image and a calibration are of one camera.
+
+    Raises:
+        ValueError: their frames differ.
+    """
+    if image.header.frame_id != info.header.frame_id:
+        raise ValueError(
+            f"image header.frame_id {image.header.frame_id!r} is not camera_info's {info.header.frame_id!r}: "
+            "is the calibration another camera's?"
+        )
 
 
 def depth_from_message(message: Image) -> torch.Tensor:
@@ -107,8 +120,10 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
     return info
 
 
-def heatmaps_message(found: Detections, header: Header, info: CameraInfo) -> HeatmapsMessage:
-    """Return the heatmaps of one image."""
+def heatmaps_message(
+    found: Detections, header: Header, info: CameraInfo, ids: Sequence[int] | None = None
+) -> HeatmapsMessage:
+    """Return the heatmaps of one image; without ids persons are numbered."""
     skeleton = found.heatmaps.skeleton
     height, width = found.log_density.shape[-2:]
     message = HeatmapsMessage(
@@ -116,7 +131,7 @@ def heatmaps_message(found: Detections, header: Header, info: CameraInfo) -> Hea
         tile_height=height, tile_width=width,
     )  # fmt: skip
     for p in range(len(found)):
-        person = PersonHeatmaps(id=p, score=float(found.scores[p]))
+        person = PersonHeatmaps(id=p if ids is None else ids[p], score=float(found.scores[p]))
         person.box = found.boxes[p].numpy()
         person.tile_to_image = found.tile_to_image[p].reshape(-1).numpy()
         _fill(person.visibility, found.visibility[p])

@@ -1,4 +1,4 @@
-"""Images of any common encoding, raw or compressed, to blue green red. Everything a message claims is checked by name."""
+"""Images of any common encoding, raw or compressed, to blue green red. Everything that they claim is checked."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def decode_image(message: Image) -> np.ndarray:
         ValueError: naming the field that is wrong.
     """
     encoding = check_image(message)
-    rows = np.frombuffer(message.data, np.uint8).reshape(-1, message.step)
+    rows: np.ndarray = np.frombuffer(message.data, np.uint8).reshape(-1, message.step)
     rows = rows[:, : message.width * encoding.channels * encoding.bits // 8]
     if encoding.bits == 16:
         rows = np.ascontiguousarray(rows).view(">u2" if message.is_bigendian else "<u2").astype(np.uint16)
