@@ -24,7 +24,7 @@ from rclpy.time import Time
 from diffpose_ros.endpoints import Input
 from diffpose_ros.managed import DEACTIVATED, ManagedNode
 from diffpose_ros.parameters import InputParameters, LazyParameters
-from diffpose_ros.stamps import CLOCK_SET_BACK, TooOld, check_stamp
+from diffpose_ros.stamps import CLOCK_SET_BACK, BadStamp, TooOld, check_stamp
 
 STOP_POLL_S = 0.2
 LISTENERS_S = 0.2
@@ -141,6 +141,14 @@ class WorkerNode(ManagedNode[P]):
         """Pass an input that was already counted as received to the worker; while active only."""
         assert self._worker is not None
         self._worker.offer((stamp_ns, item))
+
+    def unsound(self, stamp_ns: int) -> str:
+        """Say what is wrong with a stamp; empty: nothing. One from the future must not reach what waits for newer ones."""
+        try:
+            check_stamp(stamp_ns, self.now_ns(), 0.0)
+        except BadStamp as error:
+            return str(error)
+        return ""
 
     def seconds_since(self, stamp: TimeMessage) -> float:
         """Age of a stamp on the node's clock, seconds."""
