@@ -123,7 +123,7 @@ class Camera:
         """
         assert self.distortion is not None
         slope = np.polynomial.Polynomial([1, *(c * k for c, k in zip((3, 5, 7, 9), self.distortion, strict=True))])
-        turns = [z.real for z in slope.roots() if abs(z.imag) < 1e-12 and z.real > 0]  # of the squared angle
+        turns = [t.real for t in map(complex, slope.roots()) if abs(t.imag) < 1e-12 and t.real > 0]  # squared angles
         return min([math.pi / 2, *(math.sqrt(t) for t in turns)])
 
     def _bend(self, theta: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:

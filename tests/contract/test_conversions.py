@@ -201,7 +201,7 @@ def test_every_lens_survives_its_message(model, d):
     assert conversions.camera_from_info(conversions.camera_info(camera, Header()), 640, 480) == camera
     info = conversions.camera_info(camera, Header())
     info.distortion_model = "double_sphere"
-    with pytest.raises(ValueError, match="camera_info: .*'double_sphere'"):
+    with pytest.raises(ValueError, match=r"camera_info: .*'double_sphere'"):
         conversions.camera_from_info(info, 640, 480)
 
 

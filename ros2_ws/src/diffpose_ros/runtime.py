@@ -143,7 +143,7 @@ class WorkerNode(ManagedNode[P]):
         self._worker.offer((stamp_ns, item))
 
     def unsound(self, stamp_ns: int) -> str:
-        """Say what is wrong with a stamp; empty: nothing. One from the future must not reach what waits for newer ones."""
+        """Say what is wrong with a stamp; empty: nothing. One from the future must not reach what waits by stamps."""
         try:
             check_stamp(stamp_ns, self.now_ns(), 0.0)
         except BadStamp as error:
