@@ -80,7 +80,6 @@ class PersonTracker:
             minimum_iou_threshold=MIN_OVERLAP,
             iou=BIoU(BUFFER_RATIO),
         )
-        self.adjust(self.config.min_score, self.config.max_persons)
         self._ids = itertools.count() if ids is None else ids
         self._kept: set[int] = set()
         self._stamp_s = self._clock_s = -math.inf
@@ -92,7 +91,6 @@ class PersonTracker:
     def adjust(self, min_score: float, max_persons: int) -> None:
         """Change the limits from the next image on; see :class:`TrackerConfig`."""
         self.config = replace(self.config, min_score=min_score, max_persons=max_persons)
-        self._tracker.track_activation_threshold = self._tracker.high_conf_det_threshold = min_score
 
     def reset(self) -> None:
         """Forget everybody. Ids go on: whoever comes next is somebody else."""
@@ -118,6 +116,8 @@ class PersonTracker:
         """
         import supervision
 
+        config = self.config  # once: another thread may adjust it
+        self._tracker.track_activation_threshold = self._tracker.high_conf_det_threshold = config.min_score
         boxes = checked("boxes", boxes, (None, 4))
         scores = checked("scores", scores, (len(boxes),))
         if len(boxes) and (boxes[:, 2:] <= boxes[:, :2]).any():
@@ -134,18 +134,18 @@ class PersonTracker:
         told = self._tracker.update(found, timestamp=self._clock_s)
         ids = dict(zip(told.data["row"].tolist(), told.tracker_id.tolist(), strict=True)) if len(told) else {}
         # It numbers a track when that is seen again; here whoever is seen once is somebody.
-        begun = [row for row, number in ids.items() if number < 0 and confidence[row] >= self.config.min_score]
+        begun = [row for row, number in ids.items() if number < 0 and confidence[row] >= config.min_score]
         fresh = [track for track in self._tracker.tracks if track.tracker_id < 0]
         for row, track in zip(begun, fresh, strict=True):
             ids[row] = track.tracker_id = next(self._ids)
         self._tracker.tracks = sorted(self._tracker.tracks, key=lambda t: t.time_since_update)[:MAX_TRACKS]
         people = {row: number for row, number in ids.items() if number >= 0}
-        return self._choose(boxes, people)
+        return self._choose(boxes, people, config.max_persons)
 
-    def _choose(self, boxes: Float[Tensor, "P 4"], ids: dict[int, int]) -> dict[int, int]:
-        """Return at most as many as wanted, and remember who."""
+    def _choose(self, boxes: Float[Tensor, "P 4"], ids: dict[int, int], most: int) -> dict[int, int]:
+        """Return so many at most, and remember who."""
         sides = (boxes[:, 2:] - boxes[:, :2]).amax(-1).tolist()
         order = sorted(ids, key=lambda row: sides[row] * (KEPT_BONUS if ids[row] in self._kept else 1), reverse=True)
-        rows = sorted(order[: self.config.max_persons])
+        rows = sorted(order[:most])
         self._kept = {ids[row] for row in rows}
         return {row: ids[row] for row in rows}

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from diffpose_core.tracking import MAX_TRACKS, PersonTracker, TrackerConfig
 
+pytest.importorskip("trackers", reason="not installed: trackers (the track extra)")
+
 SIZE = torch.tensor([100.0, 300.0])
 
 
@@ -61,6 +63,15 @@ def test_a_low_score_continues_a_person_and_begins_none():
     assert ids(tracker, boxes((0, 0)), 0.1, score=0.25) == [0]
     assert ids(tracker, boxes((2, 0)), 0.2, score=0.15) == [0]
     assert tracker.update(boxes((500, 0), (2, 0)), torch.tensor([0.2, 0.15]), 0.3) == {1: 0}
+
+
+def test_limits_change_from_the_next_image_on():
+    tracker = PersonTracker()
+    assert ids(tracker, boxes((0, 0), (500, 0)), 0.0, score=0.4) == [0, 1]
+    tracker.adjust(0.5, 3)
+    assert ids(tracker, boxes((0, 0), (500, 0), (900, 0)), 0.1, score=0.4) == [0, 1]
+    tracker.adjust(0.3, 1)
+    assert len(ids(tracker, boxes((0, 0), (500, 0), (900, 0)), 0.2, score=0.4)) == 1
 
 
 def test_the_nearer_are_kept_and_do_not_take_turns():

