@@ -149,6 +149,8 @@ def test_heatmaps_round_trip():
     assert list(message.joint_names) == list(COCO17.joints)
     assert (message.tile_height, message.tile_width) == (64, 48)
     assert [p.id for p in message.persons] == [0, 1]
+    followed = conversions.heatmaps_message(found, message.header, message.camera_info, [7, 3])
+    assert [p.id for p in followed.persons] == [7, 3]
     heatmaps, camera = conversions.heatmaps_from_message(message)
     assert camera == CAMERA
     torch.testing.assert_close(heatmaps.visibility, found.visibility)

@@ -39,7 +39,7 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         device = choose_device(self, p.device)
         config = DetectorConfig(image_size=p.image_size)
         self.detector = YoloPoseDetector(p.weights or None, device, config, p.allow_unsafe_weights, p.precision)
-        self.tracker = PersonTracker(TrackerConfig(p.track_buffer_s), self._ids)
+        self.tracker = self._know_nobody()
         self.pairing = Pairing(p.camera_info_mode, self.health.dropped, self.health.refused)
         decode, decoder = image_decoder()
         self.decode = decode_compressed if p.image_transport == COMPRESSED else decode
@@ -73,9 +73,14 @@ class DetectorNode(WorkerNode[DetectorParameters]):
 
     def forget(self) -> int:
         """Let go of images that wait for their calibration, and of who was seen."""
-        if self.tracker is not None:
-            self.tracker.reset()
-        return self.pairing.clear() if self.detector is not None else 0
+        if self.detector is None:
+            return 0
+        self.tracker = self._know_nobody()  # another one: the worker may be at work with this
+        return self.pairing.clear()
+
+    def _know_nobody(self) -> PersonTracker:
+        p = self.parameters
+        return PersonTracker(TrackerConfig(p.track_buffer_s, p.min_score, p.max_persons), self._ids)
 
     def cleanup(self) -> None:
         """Let go of the network."""
