@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -156,6 +158,70 @@ def test_heatmaps_round_trip():
     torch.testing.assert_close(heatmaps.means, direct.means)
     pixels = found.keypoints
     torch.testing.assert_close(heatmaps.log_density(pixels[:, None]), direct.log_density(pixels[:, None]))
+
+
+def rectified():
+    """The second lens of a data sheet: P differs from K, and has no distortion."""
+    info = conversions.camera_info(CAMERA, Header(frame_id="cam"))
+    info.p = [450.0, 0.0, 310.0, 0.0, 0.0, 455.0, 235.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def test_a_rectified_image_has_the_camera_of_p_without_distortion():
+    info = conversions.rectified_info(rectified())
+    assert conversions.camera_from_info(info, 640, 480) == Camera(450.0, 455.0, 310.0, 235.0, 640, 480)
+    assert info.header.frame_id == "cam"
+    assert conversions.rectified_info(info) == info
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [
+        ({i: 0.0 for i in range(12)}, "camera_info p must be finite and not all zeros"),
+        ({3: -45.0}, "camera_info p must have no offset.*second camera of a stereo pair"),
+        ({0: float("nan")}, "camera_info p must be finite"),
+    ],
+)
+def test_what_is_not_a_rectified_first_camera_is_refused(p, words):
+    info = rectified()
+    for index, value in p.items():
+        info.p[index] = value
+    with pytest.raises(ValueError, match=words):
+        conversions.rectified_info(info)
+
+
+@pytest.mark.parametrize(
+    ("model", "d"),
+    [
+        ("plumb_bob", (0.1, -0.05, 0.001, 0.002, 0.01)),
+        ("rational_polynomial", (0.3, -0.1, 0.001, -0.001, 0.02, 0.5, -0.05, 0.01)),
+        ("equidistant", (0.02, -0.01, 0.003, -0.001)),
+    ],
+)
+def test_every_lens_survives_its_message(model, d):
+    camera = Camera(500.0, 510.0, 319.5, 239.5, 640, 480, d, model)
+    assert conversions.camera_from_info(conversions.camera_info(camera, Header()), 640, 480) == camera
+    info = conversions.camera_info(camera, Header())
+    info.distortion_model = "double_sphere"
+    with pytest.raises(ValueError, match=r"camera_info: .*'double_sphere'"):
+        conversions.camera_from_info(info, 640, 480)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    k=st.lists(st.floats(), min_size=9, max_size=9), d=st.lists(st.floats(), max_size=9),
+    p=st.lists(st.floats(), min_size=12, max_size=12), size=st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 9)),
+    model=st.sampled_from(["", "plumb_bob", "rational_polynomial", "equidistant", "fov"]),
+)  # fmt: skip
+def test_any_calibration_is_a_camera_or_refused(k, d, p, size, model):
+    info = CameraInfo(width=size[0], height=size[1], distortion_model=model, k=k, d=d, p=p)
+    for read in (lambda: info, lambda: conversions.rectified_info(info)):
+        try:
+            camera = conversions.camera_from_info(read(), *size)
+        except ValueError:
+            continue
+        assert camera.fx > 0
+        assert camera.fy > 0
 
 
 def test_no_person_is_no_error():

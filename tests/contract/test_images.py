@@ -58,22 +58,45 @@ def test_bayer_patterns_name_their_first_row(pattern):
     assert images.decode_image(message)[4, 4].tolist() == [0, 0, 255]
 
 
-@pytest.mark.parametrize(("encoding", "order"), [("yuv422", "UYVY"), ("yuv422_yuy2", "YUYV")])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_bayer_image_of_one_colour_is_of_that_colour(pattern, bits):
+    values = {"b": 10, "g": 100, "r": 200}
+    cells = np.array([values[c] for c in pattern]).reshape(2, 2) * (1 if bits == 8 else 257)
+    message = Image(height=6, width=8, encoding=f"bayer_{pattern}{bits}", step=bits)
+    message.data.frombytes(np.tile(cells, (3, 4)).astype(f"<u{bits // 8}").tobytes())
+    assert images.decode_image(message).tolist() == [[[10, 100, 200]] * 8] * 6
+
+
+def by_definition(y, u, v):
+    """Blue, green, red of ITU-R BT.601 with studio swing, as OpenCV's and V4L2's YUV are."""
+    grey, blue, red = 1.164 * (y - 16), u - 128, v - 128
+    return np.clip([grey + 2.018 * blue, grey - 0.391 * blue - 0.813 * red, grey + 1.596 * red], 0, 255)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "order"), [("yuv422", "UyVY"), ("uyvy", "UyVY"), ("yuv422_yuy2", "yUYV"), ("yuyv", "yUYV")]
+)
 def test_yuv(encoding, order):
-    values = {"Y": 120, "U": 90, "V": 200}
+    values = {"y": 120, "Y": 60, "U": 90, "V": 180}
     message = Image(height=2, width=2, encoding=encoding, step=4)
     message.data.frombytes(bytes([values[c] for c in order] * 2))
-    blue, green, red = images.decode_image(message)[0, 0].tolist()
-    assert red > green > blue  # a high V is red, a low U lacks blue
+    for row in images.decode_image(message):
+        np.testing.assert_allclose(row[0], by_definition(120, 90, 180), atol=1.5)
+        np.testing.assert_allclose(row[1], by_definition(60, 90, 180), atol=1.5)
 
 
 def test_cv_bridge_gives_the_same_pixels():
     pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS distribution, not with the wheels")
     decode, name = images.image_decoder()
     assert name == "cv_bridge"
-    for encoding in ("bgr8", "rgb8", "mono8"):
-        message, _ = an_image(encoding, 1 if encoding == "mono8" else 3)
-        np.testing.assert_array_equal(decode(message), images.decode_image(message))
+    rng = np.random.default_rng(0)
+    for encoding, kind in images.ENCODINGS.items():
+        for padding, big in ((0, False), (1, False), (24, False), (0, True)):
+            step = 6 * kind.channels * kind.bits // 8 + padding
+            message = Image(height=4, width=6, encoding=encoding, step=step, is_bigendian=big)
+            message.data.frombytes(rng.integers(0, 256, step * 4 * kind.planes // 2, np.uint8).tobytes())
+            np.testing.assert_array_equal(decode(message), images.decode_image(message), encoding)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +138,29 @@ def test_sixteen_bits_are_scaled_to_eight(encoding, pixel, bgr, order):
     assert images.decode_image(message).tolist() == [[bgr] * 2] * 2
 
 
+def test_sixteen_bits_are_rounded_to_the_nearest():
+    """value x 255 / 65535 = value / 257: 65535 / 2 lies nowhere, so nearest is not ambiguous."""
+    values = np.arange(65536).reshape(256, 256)
+    message = Image(height=256, width=256, encoding="mono16", step=512)
+    message.data.frombytes(values.astype("<u2").tobytes())
+    np.testing.assert_array_equal(images.decode_image(message)[..., 1], (values + 128) // 257)
+
+
+@pytest.mark.parametrize(("encoding", "pixel", "bgr"), [("8UC1", [7], [7, 7, 7]), ("8UC3", [1, 2, 3], [1, 2, 3])])
+def test_opencv_types_are_grey_or_blue_green_red(encoding, pixel, bgr):
+    message = Image(height=1, width=2, encoding=encoding, step=2 * len(pixel))
+    message.data.frombytes(bytes(pixel * 2))
+    assert images.decode_image(message).tolist() == [[bgr] * 2]
+
+
+@pytest.mark.parametrize(("width", "height"), [(2, 8), (8, 2)])
+def test_a_bayer_image_too_small_to_interpolate_is_refused(width, height):
+    message = Image(height=height, width=width, encoding="bayer_rggb8", step=width)
+    message.data.frombytes(bytes(width * height))
+    with pytest.raises(ValueError, match=f"must be at least 4, got {width} x {height}"):
+        images.decode_image(message)
+
+
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_bayer_of_sixteen_bits(pattern):
     cells = np.array([65535 if c == "r" else 0 for c in pattern], "<u2").reshape(2, 2)
@@ -147,6 +193,21 @@ def compressed(image, suffix=".png", text="png"):
 def test_png_gives_the_very_pixels(text):
     image = np.random.default_rng(2).integers(0, 256, (5, 7, 3), np.uint8)
     np.testing.assert_array_equal(images.decode_compressed(compressed(image, ".png", text)), image)
+
+
+def test_png_of_sixteen_bits_gives_what_the_raw_image_would():
+    grey = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    decoded = images.decode_compressed(compressed(grey, ".png", "mono16; png compressed mono16"))
+    np.testing.assert_array_equal(decoded[..., 2], (grey.astype(int) + 128) // 257)
+    clear = np.random.default_rng(4).integers(0, 256, (5, 7, 4), np.uint8)
+    decoded = images.decode_compressed(compressed(clear, ".png", "bgra8; png compressed bgra8"))
+    np.testing.assert_array_equal(decoded, clear[..., :3])
+
+
+def test_what_was_stored_red_first_is_turned_back():
+    image = np.random.default_rng(5).integers(0, 256, (5, 7, 3), np.uint8)
+    decoded = images.decode_compressed(compressed(image, ".png", "rgb8; png compressed rgb8"))
+    np.testing.assert_array_equal(decoded, image[..., ::-1])
 
 
 @pytest.mark.parametrize("text", ["jpeg", "jpg", "bgr8; jpeg compressed bgr8"])
@@ -185,11 +246,16 @@ def test_other_formats_are_refused(text, words):
         images.decode_compressed(compressed(np.zeros((8, 8, 3), np.uint8), ".png", text))
 
 
-def test_a_bomb_is_refused_before_it_is_decoded():
-    message = compressed(np.zeros((8, 8, 3), np.uint8))
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_bomb_is_refused_before_it_is_decoded(suffix):
+    message = compressed(np.zeros((8, 8, 3), np.uint8), suffix)
     data = bytearray(message.data)
-    data[16:24] = struct.pack(">II", 60_000, 60_000)
-    bomb = CompressedImage(format="png")
+    if suffix == ".png":
+        data[16:24] = struct.pack(">II", 60_000, 60_000)
+    else:
+        at = data.index(b"\xff\xc0")  # the frame header: length, bits, height, width
+        data[at + 5 : at + 9] = struct.pack(">HH", 60_000, 60_000)
+    bomb = CompressedImage(format=suffix[1:])
     bomb.data.frombytes(bytes(data))
     with pytest.raises(ValueError, match="must have 1 to 67108864 pixels, says 60000 x 60000"):
         images.decode_compressed(bomb)
@@ -227,7 +293,8 @@ def test_any_image_is_decoded_or_refused(height, width, padding, missing, encodi
     message.step = max(width * kind.channels * kind.bits // 8 + padding, 0)
     message.data.frombytes(bytes(max(message.step * height * kind.planes // 2 - missing, 0)))
     good = height > 0 and width > 0 and padding >= 0 and not missing and encoding in images.ENCODINGS
-    if good and not (kind.even and (width % 2 or height % 2)):
+    small = encoding.startswith("bayer") and min(width, height) < images.MIN_BAYER_PX
+    if good and not small and not (kind.even and (width % 2 or height % 2)):
         image = images.decode_image(message)
         assert image.shape == (height, width, 3)
         assert image.dtype == np.uint8

@@ -110,6 +110,27 @@ def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
         raise ValueError(f"camera_info: {error}") from error
 
 
+def rectified_info(info: CameraInfo) -> CameraInfo:
+    """Return the calibration of the rectified image: K is the left of P, and there is no distortion.
+
+    Raises:
+        ValueError: P is all zeros (uncalibrated), skewed, or that of the second camera of a stereo pair, which looks
+            from elsewhere than ``frame_id`` says.
+    """
+    p = np.asarray(info.p, np.float64).reshape(3, 4)
+    if not np.isfinite(p).all() or not p.any():
+        raise ValueError(f"camera_info p must be finite and not all zeros, got {p.tolist()}: it is not rectified")
+    if p[:, 3].any():
+        raise ValueError(
+            f"camera_info p must have no offset, got {p[:, 3].tolist()}: it is a second camera of a stereo pair, "
+            "take the first"
+        )
+    return CameraInfo(
+        header=info.header, width=info.width, height=info.height, binning_x=info.binning_x, binning_y=info.binning_y,
+        roi=info.roi, distortion_model="plumb_bob", k=p[:, :3].reshape(-1), r=np.eye(3).reshape(-1), p=info.p,
+    )  # fmt: skip
+
+
 def camera_info(camera: Camera, header: Header) -> CameraInfo:
     """Return the message of a camera."""
     info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model=camera.model)

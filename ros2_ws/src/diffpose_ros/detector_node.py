@@ -16,7 +16,7 @@ from torch import Tensor
 from diffpose.msg import Heatmaps
 from diffpose_core.detector import DetectorConfig, YoloPoseDetector
 from diffpose_core.tracking import PersonTracker, TrackerConfig
-from diffpose_ros.conversions import camera_from_info, check_pair, heatmaps_message
+from diffpose_ros.conversions import camera_from_info, check_pair, heatmaps_message, rectified_info
 from diffpose_ros.images import decode_compressed, image_decoder
 from diffpose_ros.pairing import LATCHED as LATCHED_INFO
 from diffpose_ros.pairing import Pairing
@@ -107,6 +107,8 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         image, info = item
         pixels = self.decode(image)
         check_pair(image, info)
+        if self.parameters.rectified:
+            info = rectified_info(info)
         camera_from_info(info, pixels.shape[1], pixels.shape[0])  # refused here, before the costly part
         ids: list[int] = []
 

@@ -91,14 +91,18 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
     def on_heatmaps(self, message: HeatmapsMessage) -> None:
         """Hand over to the worker, or wait for the depth image of this instant."""
         self.health.received()
+        stamp_ns = nanoseconds(message.header.stamp)
         if not self.parameters.use_depth:
-            self.offer((message, None), nanoseconds(message.header.stamp))
-            return
-        self.hand_over(self.pairs.heatmaps(CAMERA, nanoseconds(message.header.stamp), message, self.now_ns()))
+            self.offer((message, None), stamp_ns)
+        elif reason := self.unsound(stamp_ns):
+            self.health.refused(reason)
+        else:
+            self.hand_over(self.pairs.heatmaps(CAMERA, stamp_ns, message, self.now_ns()))
 
     def on_depth(self, message: Image) -> None:
         """Match it to heatmaps that wait, or keep it."""
-        self.hand_over(self.pairs.depth(CAMERA, nanoseconds(message.header.stamp), message, self.now_ns()))
+        if self.depth_is_sound(message):
+            self.hand_over(self.pairs.depth(CAMERA, nanoseconds(message.header.stamp), message, self.now_ns()))
 
     def on_timer(self) -> None:
         """Let go of heatmaps whose depth image did not come."""

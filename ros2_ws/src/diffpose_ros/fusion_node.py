@@ -90,11 +90,17 @@ class FusionNode(InferenceNode[FusionParameters]):
     def on_heatmaps(self, name: str, message: HeatmapsMessage) -> None:
         """Bring together what the cameras saw at this instant."""
         self.health.count(f"heatmaps of {name}")
-        self.hand_over(self.instants.heatmaps(name, nanoseconds(message.header.stamp), message, self.now_ns()))
+        stamp_ns = nanoseconds(message.header.stamp)
+        if reason := self.unsound(stamp_ns):
+            self.health.received()  # it would have been a whole instant, or part of one
+            self.health.refused(f"camera {name}: {reason}")
+        else:
+            self.hand_over(self.instants.heatmaps(name, stamp_ns, message, self.now_ns()))
 
     def on_depth(self, name: str, message: Image) -> None:
         """Match it to heatmaps that wait, or keep it."""
-        self.hand_over(self.instants.depth(name, nanoseconds(message.header.stamp), message, self.now_ns()))
+        if self.depth_is_sound(message):
+            self.hand_over(self.instants.depth(name, nanoseconds(message.header.stamp), message, self.now_ns()))
 
     def on_timer(self) -> None:
         """Let go of instants of which something did not come."""

@@ -21,7 +21,7 @@ from diffpose_core.sampler import FUSED
 from diffpose_ros.completion import completion_from_request
 from diffpose_ros.conversions import hypotheses_message, skeleton_message
 from diffpose_ros.parameters import EstimatorParameters, FusionParameters
-from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, reliability, set_threads
+from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, nanoseconds, reliability, set_threads
 
 P = TypeVar("P", bound=EstimatorParameters)
 THREADS = 2
@@ -109,6 +109,12 @@ class InferenceNode(WorkerNode[P]):
         """Subscribe a depth image with the reliability of the parameters."""
         qos = QoSProfile(depth=5, reliability=reliability(self.parameters.depth_reliability))
         self.subscribe(Image, topic, callback, qos)
+
+    def depth_is_sound(self, message: Image) -> bool:
+        """Whether the stamp of a depth image can be true; if not, say so."""
+        if reason := self.unsound(nanoseconds(message.header.stamp)):
+            self.health.degraded("depth image refused", reason)
+        return not reason
 
     def wanted(self) -> bool:
         """Whether somebody listens to the hypotheses."""

@@ -141,6 +141,9 @@ class DetectorParameters(LazyParameters):
         PER_FRAME, "per_frame: a camera_info of every image's stamp; latest: the newest one holds; latched: it was "
         "published once, transient local."
     )  # fmt: skip
+    rectified: bool = _parameter(
+        False, "The images are rectified (image_rect): their camera is P of the camera_info, without distortion."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

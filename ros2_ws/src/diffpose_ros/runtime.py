@@ -24,11 +24,12 @@ from rclpy.time import Time
 from diffpose_ros.endpoints import Input
 from diffpose_ros.managed import DEACTIVATED, ManagedNode
 from diffpose_ros.parameters import InputParameters, LazyParameters
-from diffpose_ros.stamps import CLOCK_SET_BACK, TooOld, check_stamp
+from diffpose_ros.stamps import CLOCK_SET_BACK, BadStamp, TooOld, check_stamp
 
 STOP_POLL_S = 0.2
 LISTENERS_S = 0.2
 """How often a lazy node looks whether somebody listens."""
+NOBODY = "nobody listens"
 
 P = TypeVar("P", bound=InputParameters)
 T = TypeVar("T")
@@ -119,6 +120,7 @@ class WorkerNode(ManagedNode[P]):
             self.drop(self._worker.close() + self.forget(), DEACTIVATED)
         self._worker = None
         self._listening = []
+        self.health.idle = ""
 
     def forget(self) -> int:
         """Let go of inputs that wait for others and of what is known from earlier ones; return how many waited."""
@@ -142,6 +144,14 @@ class WorkerNode(ManagedNode[P]):
         assert self._worker is not None
         self._worker.offer((stamp_ns, item))
 
+    def unsound(self, stamp_ns: int) -> str:
+        """Say what is wrong with a stamp; empty: nothing. One from the future must not reach what waits by stamps."""
+        try:
+            check_stamp(stamp_ns, self.now_ns(), 0.0)
+        except BadStamp as error:
+            return str(error)
+        return ""
+
     def seconds_since(self, stamp: TimeMessage) -> float:
         """Age of a stamp on the node's clock, seconds."""
         return (self.get_clock().now() - Time.from_msg(stamp)).nanoseconds * 1e-9
@@ -154,6 +164,8 @@ class WorkerNode(ManagedNode[P]):
         assert self._worker is not None
         wanted = not (isinstance(self.parameters, LazyParameters) and self.parameters.lazy) or self.wanted()
         if wanted and not self._listening:
+            if self.health.idle:
+                self.health.restart()
             before = len(self.inputs)
             self.listen()
             self._listening = self.inputs[before:]
@@ -161,12 +173,13 @@ class WorkerNode(ManagedNode[P]):
             for subscribed in self._listening:
                 self.unsubscribe(subscribed)
             self._listening = []
-            self.drop(self._worker.clear() + self.forget(), "nobody listens")
+            self.drop(self._worker.clear() + self.forget(), NOBODY)
+        if not wanted:
+            self.health.idle = NOBODY
 
     def _on_jump(self) -> None:
         if self._worker is not None:
             self.drop(self._worker.clear() + self.forget(), CLOCK_SET_BACK)
-            self.health.count("clock set back or changed")
 
     def _guarded(self, stamped: tuple[int, Any]) -> None:
         stamp_ns, item = stamped
