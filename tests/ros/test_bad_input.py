@@ -237,7 +237,7 @@ def test_bad_checkpoints(run_once, tmp_path, packaged, fault):
         ("diffusion_node", {"num_hypotheses": 0}, "num_hypotheses out of range. Min: 1, Max: 10000, value: 0"),
         ("diffusion_node", {"device": "tpu"}, "device"),
         ("diffusion_node", {"device": "cuda:99"}, "cuda:99"),
-        ("detector_node", {"weights": "none.pt"}, "none.pt does not exist"),
+        ("detector_node", {"weights": "none.pt"}, "weights file not found: none.pt"),
         ("camera_node", {"source": "none.jpg"}, "there is no file none.jpg"),
         ("marker_node", {"max_skeletons": "many"}, "max_skeletons"),
     ],

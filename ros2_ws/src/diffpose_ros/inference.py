@@ -56,7 +56,7 @@ class InferenceNode(WorkerNode[P]):
         p = self.parameters
         device = choose_device(self, p.device)
         threads = set_threads(p.num_threads)
-        prior = PosePrior.from_pretrained(p.prior or None)
+        prior = PosePrior.from_pretrained(p.prior or None, p.prior_sha256 or None)
         base = FUSED if p.use_depth or isinstance(p, FusionParameters) else SamplerConfig()
         self._estimator = PoseEstimator(prior, device, replace(base, precision=p.precision))
         self.health.facts |= {

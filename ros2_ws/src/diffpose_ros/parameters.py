@@ -158,6 +158,7 @@ class EstimatorParameters(LazyParameters):
     """Parameters of the nodes that infer 3D poses."""
 
     prior: str = _parameter("", "Checkpoint (.safetensors) of the pose prior; empty: the packaged one.")
+    prior_sha256: str = _parameter("", "What the file's sha256 must be; empty: the digest that the file itself holds.")
     device: str = _parameter(
         "auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which."
     )
@@ -192,6 +193,8 @@ class EstimatorParameters(LazyParameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("guidance", self.guidance, GUIDANCES)
+        if not re.fullmatch("([0-9A-Fa-f]{64})?", self.prior_sha256):
+            raise ValueError(f"parameter prior_sha256 must be 64 hexadecimal digits, got {self.prior_sha256[:80]!r}")
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("depth_reliability", self.depth_reliability, RELIABILITIES)
 
