@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +15,9 @@ from torch import Tensor
 # Number of coefficients each sensor_msgs/CameraInfo distortion_model carries.
 DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
 MIN_DEPTH_M = 0.05
+MAX_ANGLE_RAD = math.radians(88)
+"""Pixels further from the optical axis get the ray at this angle: at 90 degrees x/z is infinite."""
+HALVINGS = 50
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,8 @@ class Camera:
         fx, fy: focal lengths, px.
         cx, cy: principal point, px.
         width, height: image size, px.
-        distortion: coefficients in OpenCV's order; None or empty for none.
+        distortion: coefficients in OpenCV's order; None, empty or all zeros for none, whatever the model (as
+            image_geometry reads it): a fisheye lens with no term above the first is not expressible.
         model: name of the distortion model as in sensor_msgs/CameraInfo.
 
     Raises:
@@ -98,28 +104,83 @@ class Camera:
         x, y = rays.unbind(-1)
         r2 = x * x + y * y
         if self.model == "equidistant":
-            k1, k2, k3, k4 = self.distortion
             r = torch.sqrt(r2 + 1e-18)
             theta = torch.atan(r)
-            t2 = theta * theta
-            ratio = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4)))) / r
-            return rays * ratio[..., None]
+            bent = theta.clamp_max(self._valid_angle_rad)
+            return rays * ((self._bend(bent) + (theta - bent)) / r)[..., None]
         k1, k2, p1, p2, k3, k4, k5, k6 = (*self.distortion, 0.0, 0.0, 0.0, 0.0)[:8]
         radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
         dx = 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
         dy = p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
         return torch.stack([x * radial + dx, y * radial + dy], dim=-1)
 
+    @cached_property
+    def _valid_angle_rad(self) -> float:
+        """Angle to the optical axis up to which the equidistant model's image radius grows; at most 90 degrees.
+
+        Beyond it a fitted polynomial would fold people at the rim back into the image; :meth:`distort` goes on with
+        an ideal fisheye's slope there.
+        """
+        assert self.distortion is not None
+        slope = np.polynomial.Polynomial([1, *(c * k for c, k in zip((3, 5, 7, 9), self.distortion, strict=True))])
+        turns = [t.real for t in map(complex, slope.roots()) if abs(t.imag) < 1e-12 and t.real > 0]  # squared angles
+        return min([math.pi / 2, *(math.sqrt(t) for t in turns)])
+
+    def _bend(self, theta: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Return the radius on the image plane, in focal lengths, at an angle to the optical axis (Kannala-Brandt)."""
+        k1, k2, k3, k4 = self.distortion or ()
+        t2 = theta * theta
+        return theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+
+    def _fisheye_jacobian(self, rays: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
+        """Derivative of the equidistant :meth:`distort`: one factor across the radius, another along it.
+
+        Central differences serve no more at wide angles, where the lens squeezes a large x/z into few pixels.
+        """
+        r = torch.sqrt((rays * rays).sum(-1) + 1e-18)
+        theta = torch.atan(r)
+        bent = theta.clamp_max(self._valid_angle_rad)
+        t2 = bent * bent
+        k1, k2, k3, k4 = self.distortion or ()
+        slope = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
+        slope = torch.where(theta > bent, 1.0, slope)
+        across = (self._bend(bent) + (theta - bent)) / r
+        along = slope / (1 + r * r)
+        direction = rays / r[..., None]
+        eye = torch.eye(2, dtype=rays.dtype, device=rays.device)
+        outer = direction[..., :, None] * direction[..., None, :]
+        return across[..., None, None] * eye + (along - across)[..., None, None] * outer
+
+    def _unbend(self, target: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+        """Invert the equidistant model by bisection: it is monotone up to its valid angle."""
+        radius = target.norm(dim=-1)
+        low = torch.zeros_like(radius)
+        high = torch.full_like(radius, min(self._valid_angle_rad, MAX_ANGLE_RAD))
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            inside = self._bend(middle) < radius
+            low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+        return target * torch.where(radius > 1e-6, high.tan() / radius.clamp_min(1e-6), 1.0)[..., None]
+
     def project(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2"]:
-        """Project metres in the optical frame to pixels; depth is clamped to at least 5 cm."""
+        """Project metres in the optical frame to pixels; depth is clamped to at least 5 cm.
+
+        What lies behind the camera is nowhere near its image then, also where a fisheye lens of more than 180 degrees
+        would show it.
+        """
         depth = points[..., 2:].clamp_min(MIN_DEPTH_M)
         pixels = self.distort(points[..., :2] / depth)
         return pixels * pixels.new_tensor([self.fx, self.fy]) + pixels.new_tensor([self.cx, self.cy])
 
     def unproject(self, pixels: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Return undistorted normalised coordinates (x/z, y/z) of pixels, by fixed-point iteration."""
+        """Return undistorted normalised coordinates (x/z, y/z) of pixels, by fixed-point iteration or bisection.
+
+        Pixels that the equidistant model cannot reach, or beyond ``MAX_ANGLE_RAD``, get the ray at that limit.
+        """
         target = (pixels - pixels.new_tensor([self.cx, self.cy])) / pixels.new_tensor([self.fx, self.fy])
         rays = target
+        if self.distortion is not None and self.model == "equidistant":
+            return self._unbend(target)
         if self.distortion is not None:
             for _ in range(20):
                 rays = rays + (target - self.distort(rays))
@@ -140,6 +201,8 @@ class Camera:
         focal = pinhole.new_tensor([[self.fx], [self.fy]])
         if self.distortion is None:
             return pinhole * focal
+        if self.model == "equidistant":
+            return (self._fisheye_jacobian(rays) @ pinhole) * focal
         # The lens is smooth and two-dimensional: central differences are exact to ~1e-6 and need no graph.
         step = 1e-3
         columns = []

@@ -147,6 +147,27 @@ def test_keypoints_are_those_of_the_raw_head(detector, found, photographs):
 
 
 @needs_yolo
+def test_who_is_wanted_can_be_chosen_of_more_candidates(detector, found, photographs):
+    offered = []
+
+    def choose(boxes, scores):
+        offered.append((boxes, scores))
+        return [0, 2]
+
+    chosen, best = detector(photographs["bus"], choose), found["bus"]
+    boxes, scores = offered[0]
+    assert len(scores) > 4
+    assert (scores.diff() <= 0).all()
+    assert scores[-1] > detector.config.low_conf
+    torch.testing.assert_close(boxes[:4], best.boxes, rtol=0, atol=0)
+    torch.testing.assert_close(chosen.boxes, best.boxes[[0, 2]], rtol=0, atol=0)
+    torch.testing.assert_close(chosen.keypoints, best.keypoints[[0, 2]], rtol=0, atol=0)
+    assert len(detector(photographs["bus"], lambda boxes, scores: [])) == 0
+    everybody = detector(photographs["bus"], lambda boxes, scores: range(4))
+    torch.testing.assert_close(everybody.log_density, best.log_density, rtol=0, atol=0)
+
+
+@needs_yolo
 @pytest.mark.parametrize("name", ["bus", "zidane"])
 def test_a_mirrored_image_swaps_left_and_right(detector, found, photographs, name):
     image, seen = photographs[name], found[name]

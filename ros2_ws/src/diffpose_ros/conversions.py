@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
@@ -27,6 +27,19 @@ FARTHEST_M = 1e6
 """Joints that are farther away on any axis are no joints; their covariances would not be finite."""
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 """Order of a covariance's six unique values: xx xy xz yy yz zz."""
+
+
+def check_pair(image: Image | CompressedImage, info: CameraInfo) -> None:
+    """Check that an image and a calibration are of one camera.
+
+    Raises:
+        ValueError: their frames differ.
+    """
+    if image.header.frame_id != info.header.frame_id:
+        raise ValueError(
+            f"image header.frame_id {image.header.frame_id!r} is not camera_info's {info.header.frame_id!r}: "
+            "is the calibration another camera's?"
+        )
 
 
 def depth_from_message(message: Image) -> torch.Tensor:
@@ -99,6 +112,27 @@ def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
         raise ValueError(f"camera_info: {error}") from error
 
 
+def rectified_info(info: CameraInfo) -> CameraInfo:
+    """Return the calibration of the rectified image: K is the left of P, and there is no distortion.
+
+    Raises:
+        ValueError: P is all zeros (uncalibrated), skewed, or that of the second camera of a stereo pair, which looks
+            from elsewhere than ``frame_id`` says.
+    """
+    p = np.asarray(info.p, np.float64).reshape(3, 4)
+    if not np.isfinite(p).all() or not p.any():
+        raise ValueError(f"camera_info p must be finite and not all zeros, got {p.tolist()}: it is not rectified")
+    if p[:, 3].any():
+        raise ValueError(
+            f"camera_info p must have no offset, got {p[:, 3].tolist()}: it is a second camera of a stereo pair, "
+            "take the first"
+        )
+    return CameraInfo(
+        header=info.header, width=info.width, height=info.height, binning_x=info.binning_x, binning_y=info.binning_y,
+        roi=info.roi, distortion_model="plumb_bob", k=p[:, :3].reshape(-1), r=np.eye(3).reshape(-1), p=info.p,
+    )  # fmt: skip
+
+
 def camera_info(camera: Camera, header: Header) -> CameraInfo:
     """Return the message of a camera."""
     info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model=camera.model)
@@ -109,8 +143,10 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
     return info
 
 
-def heatmaps_message(found: Detections, header: Header, info: CameraInfo) -> HeatmapsMessage:
-    """Return the heatmaps of one image."""
+def heatmaps_message(
+    found: Detections, header: Header, info: CameraInfo, ids: Sequence[int] | None = None
+) -> HeatmapsMessage:
+    """Return the heatmaps of one image; without ids persons are numbered."""
     skeleton = found.heatmaps.skeleton
     height, width = found.log_density.shape[-2:]
     message = HeatmapsMessage(
@@ -118,7 +154,7 @@ def heatmaps_message(found: Detections, header: Header, info: CameraInfo) -> Hea
         tile_height=height, tile_width=width,
     )  # fmt: skip
     for p in range(len(found)):
-        person = PersonHeatmaps(id=p, score=float(found.scores[p]))
+        person = PersonHeatmaps(id=p if ids is None else ids[p], score=float(found.scores[p]))
         person.box = found.boxes[p].numpy()
         person.tile_to_image = found.tile_to_image[p].reshape(-1).numpy()
         _fill(person.visibility, found.visibility[p])

@@ -92,6 +92,8 @@ def run_graph(out: Path, hypotheses: int, frames: int, prefix: Path) -> tuple[Re
             {"num_hypotheses": str(hypotheses), "device": "auto", "source": str(photographs)}, processes.share
         )
         for entry in entries[:-1]:
+            if entry.executable == "diffusion_node":  # nobody of one photograph is in another
+                entry.parameters["temporal"] = False
             processes.start(entry)
         say("detector, diffusion and marker nodes are starting")
         names = [e.executable for e in entries[:-1]]

@@ -1,11 +1,11 @@
-"""Images of any common encoding, raw or compressed, to blue green red. What a message claims is checked by name."""
+"""Images of any common encoding, raw or compressed, to blue green red. Everything that they claim is checked."""
 
 from __future__ import annotations
 
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ class Encoding:
         bits: of a value.
         planes: rows of bytes per row of the image, in halves: 2, or 3 where half as many rows of colour follow.
         even: width and height must be even.
-        bridged: cv_bridge knows it.
+        bridged: cv_bridge knows it as a colour image.
     """
 
     channels: int
@@ -40,14 +40,17 @@ _BAYER = {
     "gbrg": cv2.COLOR_BayerGR2BGR, "grbg": cv2.COLOR_BayerGB2BGR,
 }  # fmt: skip
 _UYVY, _YUYV = (Encoding(2, code, even=True) for code in (cv2.COLOR_YUV2BGR_UYVY, cv2.COLOR_YUV2BGR_YUY2))
+MIN_BAYER_PX = 4
+"""Of fewer rows or columns OpenCV makes a black image."""
 ENCODINGS: dict[str, Encoding] = {
     "bgr8": Encoding(3, None), "rgb8": Encoding(3, cv2.COLOR_RGB2BGR), "bgra8": Encoding(4, cv2.COLOR_BGRA2BGR),
     "rgba8": Encoding(4, cv2.COLOR_RGBA2BGR), "mono8": Encoding(1, cv2.COLOR_GRAY2BGR),
     "bgr16": Encoding(3, None, 16), "rgb16": Encoding(3, cv2.COLOR_RGB2BGR, 16),
     "bgra16": Encoding(4, cv2.COLOR_BGRA2BGR, 16), "rgba16": Encoding(4, cv2.COLOR_RGBA2BGR, 16),
-    "mono16": Encoding(1, cv2.COLOR_GRAY2BGR, 16), "8UC3": Encoding(3, None),
-    "8UC1": Encoding(1, cv2.COLOR_GRAY2BGR, bridged=False),
-    "yuv422": _UYVY, "uyvy": _UYVY, "yuv422_yuy2": _YUYV, "yuyv": _YUYV,
+    "mono16": Encoding(1, cv2.COLOR_GRAY2BGR, 16),
+    "8UC3": Encoding(3, None, bridged=False), "8UC1": Encoding(1, cv2.COLOR_GRAY2BGR, bridged=False),
+    "yuv422": _UYVY, "uyvy": replace(_UYVY, bridged=False),
+    "yuv422_yuy2": _YUYV, "yuyv": replace(_YUYV, bridged=False),
     "nv12": Encoding(1, cv2.COLOR_YUV2BGR_NV12, planes=3, even=True, bridged=False),
     "nv21": Encoding(1, cv2.COLOR_YUV2BGR_NV21, planes=3, even=True, bridged=False),
     **{f"bayer_{name}8": Encoding(1, code, even=True) for name, code in _BAYER.items()},
@@ -76,6 +79,11 @@ def check_image(message: Image) -> Encoding:
         raise ValueError(
             f"image width and height of {message.encoding} must be even, got {message.width} x {message.height}"
         )
+    if message.encoding.startswith("bayer") and min(message.width, message.height) < MIN_BAYER_PX:
+        raise ValueError(
+            f"image width and height of {message.encoding} must be at least {MIN_BAYER_PX}, "
+            f"got {message.width} x {message.height}"
+        )
     size = message.step * message.height * encoding.planes // 2
     if len(message.data) != size:
         rows = "step x height" if encoding.planes == 2 else "step x height x 3 / 2"
@@ -90,28 +98,39 @@ def decode_image(message: Image) -> np.ndarray:
         ValueError: naming the field that is wrong.
     """
     encoding = check_image(message)
-    rows = np.frombuffer(message.data, np.uint8).reshape(-1, message.step)
+    rows: np.ndarray = np.frombuffer(message.data, np.uint8).reshape(-1, message.step)
     rows = rows[:, : message.width * encoding.channels * encoding.bits // 8]
     if encoding.bits == 16:
         rows = np.ascontiguousarray(rows).view(">u2" if message.is_bigendian else "<u2").astype(np.uint16)
     pixels = rows if encoding.channels == 1 else rows.reshape(message.height, message.width, encoding.channels)
     if encoding.conversion is not None:
         pixels = cv2.cvtColor(pixels, encoding.conversion)
-    return pixels if encoding.bits == 8 else cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    return pixels if encoding.bits == 8 else _to_eight_bits(pixels)
+
+
+def _to_eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Scale as cv_bridge does: 65535 is 255, and what is between is rounded."""
+    return cv2.convertScaleAbs(pixels, alpha=255 / 65535)
 
 
 def image_decoder() -> tuple[Callable[[Image], np.ndarray], str]:
     """Return the decoder of this machine and its name: cv_bridge where it imports, else numpy and OpenCV."""
     try:
-        from cv_bridge import CvBridge
+        from cv_bridge import CvBridge, CvBridgeError
     except Exception as error:  # built for another numpy, it fails in ways of its own
         return decode_image, f"numpy (no cv_bridge: {type(error).__name__}: {error})"
     bridge = CvBridge()
 
     def decode(message: Image) -> np.ndarray:
-        if not check_image(message).bridged:
+        encoding = check_image(message)
+        # cv_bridge takes rows as whole pixels, and fails on swapped bytes where numpy is 2 or newer.
+        ragged = message.step % (encoding.channels * encoding.bits // 8)
+        if not encoding.bridged or ragged or message.is_bigendian:
             return decode_image(message)
-        return bridge.imgmsg_to_cv2(message, "bgr8")
+        try:
+            return bridge.imgmsg_to_cv2(message, "bgr8")
+        except CvBridgeError as error:
+            raise ValueError(f"image cannot be decoded by cv_bridge: {error}") from error
 
     return decode, "cv_bridge"
 
@@ -125,7 +144,7 @@ def decode_compressed(message: CompressedImage) -> np.ndarray:
     Raises:
         ValueError: another format, size or content than it says, or an incomplete image.
     """
-    kind = _compression(message.format)
+    kind, red_first = _compression(message.format)
     data = bytes(message.data)
     width, height = {"jpeg": _jpeg_size, "png": _png_size}[kind](data)
     if not 0 < width * height <= MAX_PIXELS:
@@ -133,26 +152,31 @@ def decode_compressed(message: CompressedImage) -> np.ndarray:
     # Decoders fill what is missing with grey and say nothing.
     if kind == "jpeg" and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise ValueError("compressed image ends before the end of the JPEG: it is incomplete")
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ValueError(f"compressed image cannot be decoded: {error}") from error
     if image is None or image.shape[:2] != (height, width):
         raise ValueError(f"compressed image cannot be decoded: {kind} of {width} x {height} px")
-    return image
+    image = image if image.dtype == np.uint8 else _to_eight_bits(image)
+    return np.ascontiguousarray(image[..., ::-1]) if red_first else image
 
 
-def _compression(text: str) -> str:
-    """Return jpeg or png."""
+def _compression(text: str) -> tuple[str, bool]:
+    """Return jpeg or png, and whether red and blue were exchanged when it was compressed.
+
+    So reads compressed_image_transport it: what it does not store as "compressed bgr..." of an rgb image it took for
+    blue green red.
+    """
     if "compressedDepth" in text:
         raise ValueError(f"compressed image must be of colours, format {text!r} is a depth image")
     found = re.fullmatch(r"(?:(?P<raw>[^;]*); *)?(?P<kind>jpe?g|png)(?: compressed *(?P<stored>.*))?", text.strip())
     if found is None:
         raise ValueError(f"compressed image format must be jpeg or png, as image_transport writes it, got {text!r}")
-    stored = found["stored"] or found["raw"] or ""
-    if stored.startswith("bayer"):
+    if (found["stored"] or found["raw"] or "").startswith("bayer"):
         raise ValueError(f"compressed image must be of colours, format {text!r} is a raw Bayer pattern")
-    return "png" if found["kind"] == "png" else "jpeg"
+    return "png" if found["kind"] == "png" else "jpeg", (found["stored"] or "").startswith("rgb")
 
 
 def _png_size(data: bytes) -> tuple[int, int]:

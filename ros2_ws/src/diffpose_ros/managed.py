@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -42,9 +43,10 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.state = UNCONFIGURED
         self.parameters = declare(self, kind)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier()})
+        profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", "none")
+        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier(), "rmw_profile": profile})
         self._outputs: list[Output] = []
-        self._inputs: list[Input] = []
+        self.inputs: list[Input] = []
         self._timers_made: list[Any] = []
         for service in self.services:
             if service.srv_name.endswith("/change_state"):
@@ -96,13 +98,13 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
             steady: messages keep coming; false, e.g. for a latched topic: one is enough.
         """
         subscribed = Input(self, kind, topic, callback, qos, steady)
-        self._inputs.append(subscribed)
+        self.inputs.append(subscribed)
         self.health.watch(subscribed.health)
         return subscribed
 
     def unsubscribe(self, subscribed: Input) -> None:
         """Subscribe no more."""
-        self._inputs.remove(subscribed)
+        self.inputs.remove(subscribed)
         self.health.unwatch(subscribed.health)
         subscribed.destroy()
 
@@ -180,7 +182,7 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.destroy_node()
 
     def _silence(self, state: LifecycleState) -> None:
-        for subscribed in list(self._inputs):
+        for subscribed in list(self.inputs):
             self.unsubscribe(subscribed)
         for timer in self._timers_made:
             self.destroy_timer(timer)
