@@ -261,11 +261,11 @@ def _fill(field: array.array[Any], values: torch.Tensor) -> None:
 def _read(persons: list[Any], name: str, shape: tuple[int, ...], dtype: type = np.float32) -> torch.Tensor:
     """Stack one flat field of all persons to [P, *shape]."""
     size = int(np.prod(shape))
-    found = [np.frombuffer(getattr(person, name), dtype) for person in persons]
+    found: list[np.ndarray] = [np.frombuffer(getattr(person, name), dtype) for person in persons]
     for p, values in enumerate(found):  # all before memory is taken: shapes are announced by the message
         if len(values) != size:
             raise ValueError(
                 f"persons[{p}].{name} must hold {' x '.join(map(str, shape))} = {size} values, got {len(values)}"
             )
-    result = np.array(found, dtype).reshape(len(persons), *shape)
+    result: np.ndarray = np.array(found, dtype).reshape(len(persons), *shape)
     return torch.from_numpy(result)

@@ -38,6 +38,7 @@ class LiveGraph:
         rclpy.init()
         self.node = rclpy.create_node("reliability")
         self.health: dict[str, dict[str, str]] = {}
+        self.topics: dict[str, dict[str, str]] = {}
         self._services: dict[str, Any] = {}
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, 100)
 
@@ -52,13 +53,17 @@ class LiveGraph:
     def _on_health(self, message: Any) -> None:
         for status in message.status:
             values = {v.key: v.value for v in status.values}
-            level = str(status.level[0])
-            self.health[status.name.split(":")[0]] = values | {"message": status.message, "level": level}
+            values |= {"message": status.message, "level": str(status.level[0])}
+            node, _, what = status.name.partition(": ")
+            if what == "health":
+                self.health[node] = values
+            else:
+                self.topics[status.name] = values
 
-    def start(self, executable: str, **parameters: Any) -> None:
+    def start(self, executable: str, namespace: str = "", **parameters: Any) -> None:
         """Start a node and wait for its diagnostics."""
 
-        entry = NodeEntry(executable, "", str(self.processes.share / "config" / "estimator.yaml"), parameters)
+        entry = NodeEntry(executable, namespace, str(self.processes.share / "config" / "estimator.yaml"), parameters)
         self.processes.start(entry)
         self.wait(lambda: entry.name in self.health, f"{entry.name} to come up")
 
@@ -90,6 +95,16 @@ class LiveGraph:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             rclpy.spin_once(self.node, timeout_sec=0.02)
+
+    def spin_until(self, condition: Callable[[], bool], limit_s: float) -> None:
+        """Take what arrives until something is so, or for so long."""
+        end = time.monotonic() + limit_s
+        while not condition() and time.monotonic() < end:
+            rclpy.spin_once(self.node, timeout_sec=0.005)
+
+    def lost(self, node: str) -> int:
+        """Return how many messages the middleware says the inputs of a node lost."""
+        return sum(int(v.get("lost", 0)) for name, v in self.topics.items() if name.startswith(f"{node}: input "))
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         """Take what arrives until something is so.
