@@ -13,6 +13,7 @@ from typing import Any
 from rcl_interfaces.srv import GetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from diffpose.msg import Heatmaps, Hypotheses
@@ -64,7 +65,7 @@ def _takes(conversion: Callable[[], Any]) -> bool:
 
 def _info(width: int, height: int) -> CameraInfo:
     camera = Camera.from_field_of_view(max(width, 1), max(height, 1), 60.0)
-    return camera_info(camera, fuzz_targets.Header(frame_id="camera"))
+    return camera_info(camera, Header(frame_id="camera"))
 
 
 def _image(rng: random.Random) -> tuple[dict[str, Any], bool]:
@@ -177,15 +178,14 @@ def _send(graph: LiveGraph, stream: Stream, namespace: str, count: int, seed: in
     graph.spin_until(lambda: counters()["received"] >= count and not _open(counters()), 30.0)
     graph.spin(2.5)
     found = counters()
-    row = {
+    lost = graph.lost(name)
+    bad = set(arrived) - good
+    passed = found["received"] + lost == count and not _open(found) and not found["failed"] and not bad
+    return {
         "input": stream.name, "sent": count, "bad": count - len(good), **found, "published": len(arrived),
-        "published_of_bad": len(set(arrived) - good), "lost": graph.lost(name),
+        "published_of_bad": len(bad), "lost": lost,
+        "passed": passed and len(arrived) == len(set(arrived)) == found["processed"],
     }  # fmt: skip
-    row["passed"] = (
-        found["received"] + row["lost"] == count and not _open(found) and not found["failed"]
-        and len(arrived) == len(set(arrived)) == found["processed"] and not row["published_of_bad"]
-    )  # fmt: skip
-    return row
 
 
 def _came(arrived: list[int], stamp_ns: int) -> bool:
@@ -209,7 +209,7 @@ def _requests(graph: LiveGraph, namespace: str, count: int, seed: int) -> dict[s
         rng = random.Random(f"{seed} request {number}")
         request = copy.deepcopy(good)
         malform(rng, request)
-        fine = _takes(lambda r=request: fuzz_targets.use_completion(r))
+        fine = _takes(partial(fuzz_targets.use_completion, request))
         answer = graph.call(Complete, f"{namespace}/human_pose3d/complete", request)
         bad += not fine
         answered += answer.success
