@@ -18,7 +18,7 @@ ROS_PACKAGES := sensor-msgs visualization-msgs diagnostic-msgs rosidl-default-ge
   ament-cmake-gtest ament-cmake-pytest gmock-vendor gtest-vendor rmw-implementation-cmake fastrtps-cmake-module
 ROS_SOURCES := CMakeLists.txt package.xml $(wildcard cmake/* config/* launch/* msg/* rviz/* srv/* ros2_ws/src/diffpose_ros/*.py)
 
-.PHONY: demo test setup check clean
+.PHONY: demo test audit setup check clean
 
 demo: setup
 	$(PY) -m diffpose_ros.demo --out demo_out
@@ -28,6 +28,11 @@ test: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -q
+
+# In an environment of its own: what looks for holes must not change what is tested.
+audit: setup
+	test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install -q pip-audit==2.10.1; }
+	$(VENV)/audit/bin/python .ci/audit.py constraints.txt
 
 setup: $(VENV)/.built
 
