@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,10 @@ from torch import Tensor
 # Number of coefficients each sensor_msgs/CameraInfo distortion_model carries.
 DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
 MIN_DEPTH_M = 0.05
+MIN_SLOPE = 0.1
+"""Image radius per angle, in focal lengths per radian, below which a fisheye polynomial is about to fold."""
+MAX_RAY_ANGLE = math.radians(89.0)
+"""Angle off the axis of the widest ray that x/z and y/z can tell."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,13 @@ class Camera:
         fx, fy: focal lengths, px.
         cx, cy: principal point, px.
         width, height: image size, px.
-        distortion: coefficients in OpenCV's order; None or empty for none.
-        model: name of the distortion model as in sensor_msgs/CameraInfo.
+        distortion: coefficients in OpenCV's order; None or empty for none, which equidistant does not know.
+        model: name of the distortion model as in sensor_msgs/CameraInfo. ``equidistant`` is the fisheye of Kannala and
+            Brandt (PAMI 2006) with OpenCV's four coefficients.
 
     Raises:
-        ValueError: a field is not finite, not positive where it must be, or the
-            principal point lies far outside the image.
+        ValueError: a field is not finite, not positive where it must be, the principal point lies far outside the
+            image, or the model is unknown or has another number of coefficients.
     """
 
     fx: float
@@ -56,28 +62,30 @@ class Camera:
         coefficients = tuple(float(d) for d in self.distortion or ())
         if not all(math.isfinite(d) for d in coefficients):
             raise ValueError(f"camera distortion must be finite, got {coefficients}")
-        if coefficients and len(coefficients) not in DISTORTION_MODELS[self.model]:
+        fisheye = self.model == "equidistant"
+        if (coefficients or fisheye) and len(coefficients) not in DISTORTION_MODELS[self.model]:
             raise ValueError(
                 f"camera distortion of {self.model} takes {DISTORTION_MODELS[self.model]} coefficients, "
                 f"got {len(coefficients)}"
             )
-        object.__setattr__(self, "distortion", coefficients if any(coefficients) else None)
+        # A fisheye whose coefficients are zero is still not a pinhole.
+        object.__setattr__(self, "distortion", coefficients if any(coefficients) or fisheye else None)
 
     @classmethod
     def from_matrix(
         cls, matrix: Sequence[Sequence[float]] | Tensor, width: int, height: int,
-        distortion: Sequence[float] | None = None, model: str = "plumb_bob",
+        distortion: Sequence[float] | None = None, model: str = "plumb_bob", name: str = "K",
     ) -> Camera:  # fmt: skip
-        """Build from a 3x3 intrinsic matrix K; ``ValueError`` if K is not one (all zeros means uncalibrated)."""
+        """Build from a 3x3 intrinsic matrix; ``ValueError``, with its name, if it is not one (zeros: uncalibrated)."""
         k = torch.as_tensor(matrix, dtype=torch.float64)
         if k.shape != (3, 3):
-            raise ValueError(f"camera matrix K must be 3x3, got shape {tuple(k.shape)}")
+            raise ValueError(f"camera matrix {name} must be 3x3, got shape {tuple(k.shape)}")
         if not torch.isfinite(k).all():
-            raise ValueError(f"camera matrix K must be finite, got {k.tolist()}")
+            raise ValueError(f"camera matrix {name} must be finite, got {k.tolist()}")
         if not k.any():
-            raise ValueError("camera matrix K is all zeros: the camera is uncalibrated")
+            raise ValueError(f"camera matrix {name} is all zeros: the camera is uncalibrated")
         if k[0, 1] != 0 or k[1, 0] != 0 or k[2].tolist() != [0, 0, 1]:
-            raise ValueError(f"camera matrix K must be [[fx,0,cx],[0,fy,cy],[0,0,1]], got {k.tolist()}")
+            raise ValueError(f"camera matrix {name} must be [[fx,0,cx],[0,fy,cy],[0,0,1]], got {k.tolist()}")
         return cls(
             float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), width, height,
             tuple(distortion) if distortion is not None else None, model,
@@ -91,19 +99,52 @@ class Camera:
         f = 0.5 * width / math.tan(math.radians(horizontal_deg) / 2)
         return cls(f, f, (width - 1) / 2, (height - 1) / 2, width, height)
 
+    @cached_property
+    def max_angle(self) -> float:
+        """Angle off the axis, radians, up to which an equidistant lens is valid: beyond it the polynomial folds."""
+        angles = torch.linspace(0, math.pi, 3143, dtype=torch.float64)
+        flat = torch.nonzero(~(self._slope(angles) >= MIN_SLOPE))
+        return float(angles[max(int(flat[0]) - 1, 0)]) if len(flat) else math.pi
+
+    def _slope(self, angle: Tensor) -> Tensor:
+        """Derivative of a fisheye's image radius by the angle within the valid ones."""
+        k1, k2, k3, k4 = self.distortion or (0.0,) * 4
+        t2 = angle * angle
+        return 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
+
+    def _radius(self, angle: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a fisheye's image radius in focal lengths, and its derivative by the angle, radians."""
+        k1, k2, k3, k4 = self.distortion or (0.0,) * 4
+        valid = angle.clamp_max(self.max_angle)
+        t2 = valid * valid
+        slope = self._slope(valid)
+        # On along the tangent: outwards, so that what the lens cannot see does not come back into the image.
+        return valid * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4)))) + slope * (angle - valid), slope
+
+    def _angle(self, radius: Tensor) -> Tensor:
+        """Invert :meth:`_radius`: bisection, and one step of Newton for the last digits and the derivative."""
+        with torch.no_grad():
+            low, high = torch.zeros_like(radius), torch.full_like(radius, math.pi)
+            for _ in range(24):
+                angle = (low + high) / 2
+                below = self._radius(angle)[0] < radius
+                low, high = torch.where(below, angle, low), torch.where(below, high, angle)
+        reached, slope = self._radius(low)
+        return low + (radius - reached) / slope
+
+    def _fisheye(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2"]:
+        across = _norm(points[..., :2])
+        radius, _ = self._radius(torch.atan2(across, points[..., 2]))
+        return points[..., :2] * (radius / across)[..., None]
+
     def distort(self, rays: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
         """Apply the lens to normalised image coordinates (x/z, y/z)."""
         if self.distortion is None:
             return rays
+        if self.model == "equidistant":
+            return self._fisheye(torch.nn.functional.pad(rays, (0, 1), value=1.0))
         x, y = rays.unbind(-1)
         r2 = x * x + y * y
-        if self.model == "equidistant":
-            k1, k2, k3, k4 = self.distortion
-            r = torch.sqrt(r2 + 1e-18)
-            theta = torch.atan(r)
-            t2 = theta * theta
-            ratio = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4)))) / r
-            return rays * ratio[..., None]
         k1, k2, p1, p2, k3, k4, k5, k6 = (*self.distortion, 0.0, 0.0, 0.0, 0.0)[:8]
         radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
         dx = 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
@@ -111,14 +152,27 @@ class Camera:
         return torch.stack([x * radial + dx, y * radial + dy], dim=-1)
 
     def project(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2"]:
-        """Project metres in the optical frame to pixels; depth is clamped to at least 5 cm."""
-        depth = points[..., 2:].clamp_min(MIN_DEPTH_M)
-        pixels = self.distort(points[..., :2] / depth)
+        """Project metres in the optical frame to pixels; depth is clamped to at least 5 cm.
+
+        Equidistant: exact for any depth, by the angle off the axis. Beyond ``max_angle`` the image radius grows on
+        linearly.
+        """
+        if self.model == "equidistant":
+            pixels = self._fisheye(points)
+        else:
+            depth = points[..., 2:].clamp_min(MIN_DEPTH_M)
+            pixels = self.distort(points[..., :2] / depth)
         return pixels * pixels.new_tensor([self.fx, self.fy]) + pixels.new_tensor([self.cx, self.cy])
 
     def unproject(self, pixels: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Return undistorted normalised coordinates (x/z, y/z) of pixels, by fixed-point iteration."""
+        """Return undistorted normalised coordinates (x/z, y/z) of pixels, by fixed-point iteration.
+
+        Equidistant: exact up to ``MAX_RAY_ANGLE``. Wider pixels get the widest ray in their direction.
+        """
         target = (pixels - pixels.new_tensor([self.cx, self.cy])) / pixels.new_tensor([self.fx, self.fy])
+        if self.model == "equidistant":
+            radius = _norm(target)
+            return target * (torch.tan(self._angle(radius).clamp_max(MAX_RAY_ANGLE)) / radius)[..., None]
         rays = target
         if self.distortion is not None:
             for _ in range(20):
@@ -127,6 +181,8 @@ class Camera:
 
     def jacobian(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2 3"]:
         """Derivative of :meth:`project` with respect to the point, px per metre."""
+        if self.model == "equidistant":
+            return self._fisheye_jacobian(points) * points.new_tensor([[self.fx], [self.fy]])
         depth = points[..., 2].clamp_min(MIN_DEPTH_M)
         rays = points[..., :2] / depth[..., None]
         zero = torch.zeros_like(depth)
@@ -148,3 +204,18 @@ class Camera:
             offset[axis] = step
             columns.append((self.distort(rays + offset) - self.distort(rays - offset)) / (2 * step))
         return (torch.stack(columns, -1) @ pinhole) * focal
+
+    def _fisheye_jacobian(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2 3"]:
+        across, depth = _norm(points[..., :2]), points[..., 2]
+        radius, slope = self._radius(torch.atan2(across, depth))
+        outwards = points[..., :2] / across[..., None]
+        radial = outwards[..., :, None] * outwards[..., None, :]
+        around = torch.eye(2, dtype=points.dtype, device=points.device) - radial
+        per_angle = slope / (across**2 + depth**2).clamp_min(MIN_DEPTH_M**2)
+        lateral = radial * (per_angle * depth)[..., None, None] + around * (radius / across)[..., None, None]
+        return torch.cat([lateral, (-outwards * (per_angle * across)[..., None])[..., None]], -1)
+
+
+def _norm(xy: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    """Length, differentiable at zero."""
+    return torch.sqrt((xy * xy).sum(-1) + 1e-18)

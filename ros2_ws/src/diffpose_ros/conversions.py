@@ -146,24 +146,31 @@ def aligned_depth(message: Image, source: HeatmapsMessage) -> torch.Tensor:
     return depth_from_message(message)
 
 
-def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
+def camera_from_info(info: CameraInfo, width: int, height: int, rectified: bool = False) -> Camera:
     """Return the camera of an image of that size.
 
+    Rectified: the left 3x3 of P without distortion. The baseline in P's fourth column is left out, and so is R: points
+    are then in this camera's own rectified optical frame, which the image's frame_id has to name.
+
     Raises:
-        ValueError: naming the field that is wrong.
+        ValueError: naming the field that is wrong, or that says the image is binned or a part of the camera's.
     """
-    if (info.width, info.height) != (width, height):
-        raise ValueError(f"camera_info is for {info.width} x {info.height} px, the image has {width} x {height}")
     for name in ("binning_x", "binning_y"):
         if getattr(info, name) > 1:
             raise ValueError(f"camera_info {name} must be 0 or 1, got {getattr(info, name)}")
     if info.roi.x_offset or info.roi.y_offset:
         raise ValueError(f"camera_info roi must start at 0, 0, got {info.roi.x_offset}, {info.roi.y_offset}")
-    model = info.distortion_model or "plumb_bob"
+    for name in ("width", "height"):
+        full, part = getattr(info, name), getattr(info.roi, name)
+        if part not in (0, full):
+            raise ValueError(f"camera_info roi.{name} must be 0 or {name} = {full}, got {part}")
+    if (info.width, info.height) != (width, height):
+        raise ValueError(f"camera_info is for {info.width} x {info.height} px, the image has {width} x {height}")
+    k, p = (torch.tensor(list(matrix), dtype=torch.float64) for matrix in (info.k, info.p))
     try:
-        return Camera.from_matrix(
-            torch.tensor(list(info.k), dtype=torch.float64).reshape(3, 3), width, height, list(info.d), model
-        )
+        if rectified:
+            return Camera.from_matrix(p.reshape(3, 4)[:, :3], width, height, name="P")
+        return Camera.from_matrix(k.reshape(3, 3), width, height, list(info.d), info.distortion_model or "plumb_bob")
     except ValueError as error:
         raise ValueError(f"camera_info: {error}") from error
 
