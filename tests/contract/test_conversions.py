@@ -233,7 +233,10 @@ def test_camera_round_trip():
         ({"distortion_model": "fancy"}, "distortion model must be one of .* got 'fancy'"),
         ({"d": [0.1] * 3}, "distortion of plumb_bob takes .* got 3"),
         ({"d": [float("inf")] * 5}, "distortion must be finite"),
+        ({"distortion_model": "equidistant", "d": []}, "distortion of equidistant takes .4,. coefficients, got 0"),
+        ({"distortion_model": "equidistant"}, "distortion of equidistant takes .4,. coefficients, got 5"),
         ({"binning_x": 2}, "binning_x must be 0 or 1, got 2"),
+        ({"binning_y": 4}, "binning_y must be 0 or 1, got 4"),
     ],
 )
 def test_bad_calibrations_are_refused(change, words):
@@ -244,11 +247,73 @@ def test_bad_calibrations_are_refused(change, words):
         conversions.camera_from_info(info, 640, 480)
 
 
-def test_a_region_of_interest_is_refused():
+@pytest.mark.parametrize(
+    ("region", "words"),
+    [
+        ({"x_offset": 8}, "roi must start at 0, 0, got 8, 0"),
+        ({"width": 320, "height": 480}, "roi.width must be 0 or width = 640, got 320"),
+        ({"width": 640, "height": 240}, "roi.height must be 0 or height = 480, got 240"),
+    ],
+)
+@pytest.mark.parametrize("rectified", [False, True])
+def test_a_region_of_interest_is_refused(region, words, rectified):
     info = conversions.camera_info(CAMERA, Header())
-    info.roi.x_offset = 8
-    with pytest.raises(ValueError, match="roi must start at 0, 0, got 8, 0"):
-        conversions.camera_from_info(info, 640, 480)
+    for name, value in region.items():
+        setattr(info.roi, name, value)
+    with pytest.raises(ValueError, match=words):
+        conversions.camera_from_info(info, 640, 480, rectified)
+
+
+def test_a_region_of_interest_that_is_the_whole_image_is_none():
+    info = conversions.camera_info(CAMERA, Header())
+    info.roi.width, info.roi.height = 640, 480
+    assert conversions.camera_from_info(info, 640, 480) == CAMERA
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion"),
+    [
+        ("equidistant", (0.02, -0.01, 0.003, -0.001)),
+        ("equidistant", (0.0, 0.0, 0.0, 0.0)),
+        ("rational_polynomial", (0.3, -0.1, 0.001, -0.001, 0.02, 0.5, -0.05, 0.01)),
+        ("plumb_bob", None),
+    ],
+)
+def test_every_model_round_trips(model, distortion):
+    camera = Camera(500.0, 510.0, 319.5, 239.5, 640, 480, distortion, model)
+    assert conversions.camera_from_info(conversions.camera_info(camera, Header()), 640, 480) == camera
+
+
+def stereo_right() -> CameraInfo:
+    """What image_proc tells of the right camera of a pair, 12 cm from the left one."""
+    info = conversions.camera_info(CAMERA, Header())
+    info.p = [400.0, 0.0, 300.0, -48.0, 0.0, 401.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def test_a_rectified_image_is_that_of_the_left_3x3_of_p():
+    camera = conversions.camera_from_info(stereo_right(), 640, 480, rectified=True)
+    assert camera == Camera(400.0, 401.0, 300.0, 230.0, 640, 480)
+    # Whatever lens it was, and however it was turned, is out of the image.
+    info = stereo_right()
+    info.distortion_model, info.d = "equidistant", [0.02, -0.01, 0.003, -0.001]
+    assert conversions.camera_from_info(info, 640, 480, rectified=True) == camera
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [
+        ([0.0] * 12, "camera_info: camera matrix P is all zeros: the camera is uncalibrated"),
+        ([float("nan")] + [0.0] * 11, "camera_info: camera matrix P must be finite"),
+        ([400.0, 1.0, 300.0, 0.0, 0.0, 400.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0], "camera matrix P must be .*fx,0,cx"),
+    ],
+)
+def test_a_rectified_image_needs_p(p, words):
+    info = stereo_right()
+    info.p = p
+    with pytest.raises(ValueError, match=words):
+        conversions.camera_from_info(info, 640, 480, rectified=True)
+    assert conversions.camera_from_info(info, 640, 480) == CAMERA
 
 
 def test_heatmaps_round_trip():

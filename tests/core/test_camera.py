@@ -1,3 +1,5 @@
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -5,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffpose_core import Camera
+from diffpose_core import H36M17, Camera, Heatmaps, PoseEstimator, PosePrior
+from diffpose_core.metrics import mpjpe, root_relative
 
 LENSES = {
     "none": ("plumb_bob", None),
@@ -95,3 +98,136 @@ def test_field_of_view_reaches_the_image_border(degrees):
     edge = np.tan(np.radians(degrees / 2))
     pixel = cam.project(torch.tensor([edge, 0.0, 1.0], dtype=torch.float64))
     assert float(pixel[0]) == pytest.approx(320 + 319.5, abs=1e-6)
+
+
+FISHEYE = Camera(300.0, 310.0, 320.0, 240.0, 640, 480, (0.02, -0.01, 0.003, -0.001), "equidistant")
+K = np.array([[300.0, 0, 320.0], [0, 310.0, 240.0], [0, 0, 1]])
+coefficients = st.tuples(*[st.floats(-0.5, 0.5)] * 4)
+azimuths = st.floats(0, 2 * math.pi)
+
+
+def fisheye(k: tuple[float, ...]) -> Camera:
+    return Camera(300.0, 310.0, 320.0, 240.0, 640, 480, k, "equidistant")
+
+
+def toward(angle: float, azimuth: float, distance_m: float = 2.0) -> torch.Tensor:
+    """A point at this angle off the axis."""
+    across = math.sin(angle)
+    point = [across * math.cos(azimuth), across * math.sin(azimuth), math.cos(angle)]
+    return distance_m * torch.tensor(point, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("point", "pixel"),
+    [  # by cv2.fisheye.projectPoints of OpenCV 5.0
+        ([1.0, 0.0, 1.0], [557.7615412679982, 240.0]),
+        ([0.3, -0.2, 1.0], [406.5734499670682, 180.36051224490856]),
+        ([3.0, -2.0, 1.0], [648.3122339560907, 13.829349941359766]),
+    ],
+)
+def test_known_pixels_of_a_fisheye(point, pixel):
+    x = torch.tensor(point, dtype=torch.float64)
+    assert FISHEYE.project(x).tolist() == pytest.approx(pixel, abs=1e-9)
+    ray = FISHEYE.unproject(torch.tensor(pixel, dtype=torch.float64))
+    assert ray.tolist() == pytest.approx(point[:2], abs=1e-9)
+
+
+@given(coefficients, st.floats(0, 1), azimuths)
+def test_a_fisheye_is_that_of_opencv_up_to_its_fold_or_89_degrees(k, share, azimuth):
+    cam = fisheye(k)
+    x = toward(share * min(cam.max_angle, math.radians(89)), azimuth)
+    expected, _ = cv2.fisheye.projectPoints(x.numpy().reshape(1, 1, 3), np.zeros(3), np.zeros(3), K, np.array(k))
+    np.testing.assert_allclose(cam.project(x).numpy(), expected.ravel(), rtol=1e-9, atol=1e-6)
+
+
+@given(coefficients, st.floats(0, math.radians(88.9)), azimuths)
+def test_a_fisheye_is_invertible_even_beyond_its_fold(k, angle, azimuth):
+    cam = fisheye(k)
+    x = toward(angle, azimuth)
+    ray = cam.unproject(cam.project(x))
+    torch.testing.assert_close(ray, x[:2] / x[2], atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close(cam.distort(ray), cam.distort(x[:2] / x[2]), atol=1e-8, rtol=1e-6)
+
+
+@given(coefficients, azimuths, st.floats(0, 3.14), st.floats(0, 3.14))
+def test_the_wider_the_angle_the_farther_out_the_pixel(k, azimuth, one, other):
+    cam = fisheye(k)
+    near, far = sorted((one, other))
+    centre, focal = torch.tensor([320.0, 240.0]), torch.tensor([300.0, 310.0])
+    radii = [float(((cam.project(toward(a, azimuth)) - centre) / focal).norm()) for a in (near, far)]
+    # The slope is at least 0.1 at every angle that max_angle looks at, and little less between them.
+    assert radii[1] - radii[0] >= 0.05 * (far - near) - 1e-6
+
+
+def test_a_fisheye_sees_beside_and_behind_itself():
+    cam = fisheye((0.0, 0.0, 0.0, 0.0))
+    assert cam.max_angle == math.pi
+    assert cam.project(torch.tensor([2.0, 0.0, 0.0])).tolist() == pytest.approx([320 + 300 * math.pi / 2, 240])
+    assert cam.project(torch.tensor([0.0, -1.0, -1.0])).tolist() == pytest.approx([320, 240 - 310 * 0.75 * math.pi])
+    # A ray at 90 degrees has no x/z: the widest one serves.
+    pixels = torch.tensor([[320 + 300 * math.pi / 2, 240.0], [320.0, -1e6]], dtype=torch.float64)
+    widest = math.tan(math.radians(89))
+    torch.testing.assert_close(cam.unproject(pixels).numpy(), np.array([[widest, 0.0], [0.0, -widest]]))
+
+
+def test_a_fisheye_does_not_fold_back_into_the_image():
+    """1 - 0.9 angle^2 is 0.1 at 1 rad: there the radius is 0.7, the polynomial's at 1.5 rad 0.4875."""
+    cam = fisheye((-0.3, 0.0, 0.0, 0.0))
+    assert cam.max_angle == pytest.approx(1.0, abs=1e-3)
+    for angle, radius in ((0.5, 0.4625), (1.0, 0.7), (1.5, 0.75)):
+        assert float(cam.project(toward(angle, 0.0))[0]) == pytest.approx(320 + 300 * radius, abs=0.1)
+
+
+@given(coefficients, st.floats(0.01, 3.1), azimuths, st.floats(0.1, 10))
+def test_the_jacobian_of_a_fisheye_is_its_derivative(k, angle, azimuth, distance_m):
+    cam, x = fisheye(k), toward(angle, azimuth, distance_m)
+    torch.testing.assert_close(cam.jacobian(x), torch.func.jacrev(cam.project)(x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.0, 2.0), (0.0, 0.0, 0.0), (0.0, 0.0, -2.0), (0.1, 0.0, 0.0)])
+def test_nothing_of_a_fisheye_is_infinite_anywhere(point):
+    x = torch.tensor(point, requires_grad=True)
+    pixel = FISHEYE.project(x)
+    pixel.sum().backward()
+    for value in (pixel, x.grad, FISHEYE.jacobian(x)):
+        assert torch.isfinite(value).all()
+    ahead = torch.tensor([0.0, 0.0, 2.0])
+    assert FISHEYE.jacobian(ahead).tolist() == [[150.0, 0.0, 0.0], [0.0, 155.0, 0.0]]
+
+
+def test_a_fisheye_without_distortion_is_no_pinhole():
+    cam = fisheye((0.0, 0.0, 0.0, 0.0))
+    assert cam.distortion == (0.0, 0.0, 0.0, 0.0)
+    assert cam.project(torch.tensor([1.0, 0.0, 1.0]))[0].item() == pytest.approx(320 + 300 * math.pi / 4)
+
+
+@pytest.mark.parametrize("k", [None, (0.1,) * 3, (0.1,) * 5])
+def test_a_fisheye_takes_four_coefficients(k):
+    with pytest.raises(ValueError, match=rf"of equidistant takes \(4,\) coefficients, got {len(k or ())}"):
+        Camera(500, 500, 320, 240, 640, 480, k, "equidistant")
+
+
+def test_people_are_estimated_through_a_fisheye_as_well_as_through_a_pinhole():
+    prior = PosePrior.from_pretrained()
+    pinhole = Camera(400.0, 400.0, 639.5, 479.5, 1280, 960)
+    lens = Camera(400.0, 400.0, 639.5, 479.5, 1280, 960, (0.02, -0.01, 0.003, -0.001), "equidistant")
+    relative = prior.sample(4, torch.Generator().manual_seed(3))
+    noise_px = 2 * torch.randn(4, 17, 2, generator=torch.Generator().manual_seed(9))
+    aside = math.radians(50)
+    people = relative + 3 * torch.tensor([math.sin(aside), 0.1, math.cos(aside)])
+
+    def errors(by: Camera, told: Camera) -> tuple[float, float]:
+        """Mean error of the pose and of the place, metres."""
+        covariance = 4 * torch.eye(2).expand(4, 17, 2, 2)
+        seen = Heatmaps.from_keypoints(by.project(people) + noise_px, covariance, torch.ones(4, 17), H36M17)
+        mean = PoseEstimator(prior)(seen, told, 30, torch.Generator().manual_seed(0)).mean
+        pose = mpjpe(root_relative(mean), root_relative(people)).mean()
+        return float(pose), float((mean - people)[:, 0].norm(dim=-1).mean())
+
+    pose, place = errors(pinhole, pinhole)
+    fisheye_pose, fisheye_place = errors(lens, lens)
+    assert fisheye_pose < 1.1 * pose
+    assert fisheye_place < 1.1 * place
+    mistaken_pose, mistaken_place = errors(lens, pinhole)
+    assert mistaken_pose > 1.4 * pose
+    assert mistaken_place > 3 * place
