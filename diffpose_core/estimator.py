@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,6 +52,12 @@ class PoseEstimator:
             generator: on the estimator's device; the same seed on the same device gives the same bits.
         """
         return self.infer([HeatmapLikelihood(heatmaps, camera)], num_hypotheses, generator)
+
+    def with_steps(self, steps: int) -> PoseEstimator:
+        """Return an estimator that visits so many noise levels; the prior is shared."""
+        other = copy.copy(self)
+        other.sampler = replace(self.sampler, steps=steps)
+        return other
 
     def complete(
         self, joints: Tensor, known: Tensor, std: float | Tensor = 0.01,

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from diffpose_core.body import MAX_BODY_M
 from diffpose_core.data.readers.arrays import load_arrays
-from diffpose_core.data.readers.files import read_bounded
+from diffpose_core.files import read_regular
 from diffpose_core.skeleton import H36M17
 
 SUFFIXES = (".json", ".csv", ".npz")
@@ -60,7 +60,7 @@ def read_poses(path: str | Path) -> Float[Tensor, "P 17 3"]:
     """
     path = Path(path)
     suffix = suffix_of(path, SUFFIXES)
-    data = read_bounded(path, LIMIT_BYTES, "file of poses")
+    data = read_regular(path, LIMIT_BYTES, "file of poses")
     if suffix == ".npz":
         arrays = load_arrays(path, ("joints", "joint_names"), LIMIT_BYTES)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from importlib import resources
 from pathlib import Path
@@ -11,11 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffpose_core.prior.checkpoint import load_checkpoint
+from diffpose_core.prior.checkpoint import PACKAGED_SHA256, load_checkpoint
 from diffpose_core.prior.network import POSE_DIM, Denoiser
 from diffpose_core.prior.schedule import karras_sigmas
 
-PACKAGED = "prior_cmu.safetensors"
+
+def packaged_checkpoint() -> Path:
+    """Path of the packaged weights."""
+    return Path(str(resources.files("diffpose_core") / "prior" / "weights" / "prior_cmu.safetensors"))
 
 
 class PosePrior:
@@ -40,18 +42,21 @@ class PosePrior:
         self._covariances = covariances
 
     @classmethod
-    def from_pretrained(cls, path: str | Path | None = None) -> PosePrior:
+    def from_pretrained(cls, path: str | Path | None = None, sha256: str | None = None) -> PosePrior:
         """Load the packaged weights, or a ``.safetensors`` file.
+
+        Args:
+            path: the file; None: the packaged one, whose sha256 is known.
+            sha256: refuse the file if its sha256 is another. Without it, the file must hold its own digest.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: the file is damaged or of another kind; the message names the field.
         """
         if path is None:
-            path = Path(str(resources.files("diffpose_core") / "prior" / "weights" / PACKAGED))
-        path = Path(path)
-        model, sigmas, covariances, metadata = load_checkpoint(path)
-        return cls(model, sigmas, covariances, metadata, hashlib.sha256(path.read_bytes()).hexdigest())
+            path, sha256 = packaged_checkpoint(), sha256 or PACKAGED_SHA256
+        found = load_checkpoint(path, sha256)
+        return cls(found.model, found.sigmas, found.covariances, found.metadata, found.sha256)
 
     @property
     def device(self) -> torch.device:

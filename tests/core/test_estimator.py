@@ -114,6 +114,16 @@ def test_same_seed_same_bits(prior, people):
     assert not torch.equal(a, c)
 
 
+def test_other_steps_are_those_of_another_estimator(prior, people):
+    estimator, heatmaps = PoseEstimator(prior), observe(people)
+    few = PoseEstimator(prior, sampler=SamplerConfig(steps=3))
+    bits = [
+        made(heatmaps, CAMERA, 5, torch.Generator().manual_seed(1)).joints for made in (few, estimator.with_steps(3))
+    ]
+    assert torch.equal(*bits)
+    assert estimator.sampler.steps == SamplerConfig().steps
+
+
 def test_hidden_joints_are_inferred_and_less_certain(prior, people):
     visibility = torch.ones(3, 17)
     legs = [H36M17.index(j) for j in ("RKnee", "RAnkle", "LKnee", "LAnkle")]

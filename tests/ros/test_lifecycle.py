@@ -193,6 +193,24 @@ def test_bad_weights_leave_the_node_to_be_mended(diffusion, tmp_path):
     diffusion.told("inactive", OK)
 
 
+def test_what_waits_when_a_node_is_deactivated_is_counted(diffusion):
+    """Heatmaps wait for a depth image that does not come."""
+    client, name = diffusion.client, "diffusion_node"
+    assert diffusion.change(CLEANUP)
+    assert diffusion.set(use_depth=True, sync_wait_s=10.0) == ["", ""]
+    assert diffusion.change(CONFIGURE)
+    assert diffusion.change(ACTIVATE)
+    received = client.count(name, "received")
+    client.wait(lambda: client.node.count_subscribers(HEATMAPS) == 1, "somebody to listen")
+    client.spin(0.5)
+    send(client)
+    client.wait_count(name, "received", received + 1)
+    assert client.count(name, "dropped") == 0
+    assert diffusion.change(DEACTIVATE)
+    client.wait_count(name, "dropped: deactivated", 1)
+    assert client.count(name, "received") == client.count(name, "processed") + 1
+
+
 def test_parameters_are_described(diffusion):
     names = ["num_hypotheses", "sync_wait_s", "prior", "autostart"]
     request = DescribeParameters.Request(names=names)

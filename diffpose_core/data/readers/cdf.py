@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from diffpose_core.data.readers.files import read_bounded
+from diffpose_core.files import read_regular
 
 LIMIT_BYTES = 1 << 28
 """Largest file, and largest variable, that is read."""
@@ -67,7 +67,7 @@ def read_cdf(path: str | Path, variable: str) -> np.ndarray:
         FileNotFoundError: no such file.
         ValueError: not such a CDF, damaged, no such variable, or larger than ``LIMIT_BYTES`` or than the file.
     """
-    data = read_bounded(path, LIMIT_BYTES, "motion data file")
+    data = read_regular(path, LIMIT_BYTES, "motion data file")
     try:
         return _variable(_open(data), variable)
     except (ValueError, struct.error, zlib.error) as error:

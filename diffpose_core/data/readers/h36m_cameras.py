@@ -32,9 +32,9 @@ import h5py
 import numpy as np
 
 from diffpose_core.camera import Camera
-from diffpose_core.data.readers.files import read_bounded
 from diffpose_core.data.readers.h36m_files import h5_numbers
 from diffpose_core.data.readers.h36m_layout import CAMERAS
+from diffpose_core.files import read_regular
 
 LIMIT_BYTES = 1 << 22
 """Largest camera file that is read; the published ones are smaller than 200 kB."""
@@ -57,7 +57,7 @@ def load_cameras(path: Path, subjects: Collection[str]) -> Cameras:
     read = {".xml": _read_xml, ".h5": _read_h5, ".py": _read_python}.get(path.suffix)
     if read is None:
         raise ValueError(f"{path}: cameras are read from metadata.xml, cameras.h5 or h36m_dataset.py")
-    data = read_bounded(path, LIMIT_BYTES, "camera file")
+    data = read_regular(path, LIMIT_BYTES, "camera file")
     try:
         camera = read(data)
         return {(subject, name): camera(subject, name) for subject in subjects for name in CAMERAS}

@@ -6,8 +6,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from diffpose_core.data.readers.files import read_bounded
 from diffpose_core.data.readers.h36m_layout import CAMERAS, SUBJECTS, sequence_name
+from diffpose_core.files import read_regular
 
 LIMIT_BYTES = 1 << 26
 _OWN = re.compile(r"([^/]+)/([^/]+)/(\d{8})/(\d{1,6})")
@@ -39,7 +39,7 @@ def read_frame_list(path: str | Path) -> dict[str, set[int]]:
         FileNotFoundError: no such file.
         ValueError: a line has another form, or no recording of Human3.6M; or the file is too large or empty.
     """
-    text = read_bounded(path, LIMIT_BYTES, "list of frames").decode("utf-8", "replace")
+    text = read_regular(path, LIMIT_BYTES, "list of frames").decode("utf-8", "replace")
     found: dict[str, set[int]] = defaultdict(set)
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):

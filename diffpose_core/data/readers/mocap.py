@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffpose_core.data.readers.files import read_bounded
+from diffpose_core.files import read_regular
 from diffpose_core.skeleton import H36M17
 
 CMU_METRES = 0.0254 / 0.45
@@ -128,7 +128,7 @@ def text_lines(path: Path) -> list[str]:
         FileNotFoundError: no such file.
         ValueError: not text, or larger than ``LIMIT_BYTES``.
     """
-    data = read_bounded(path, LIMIT_BYTES, "motion file")
+    data = read_regular(path, LIMIT_BYTES, "motion file")
     if b"\0" in data:
         raise ValueError(f"{path} is not a text file")
     return [line.decode("latin-1") for line in data.splitlines()]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diffpose_core.data.readers.files import read_bounded
+from diffpose_core.files import read_regular
 
 LIMIT_BYTES = 1 << 32
 """Largest pickle that is read."""
@@ -274,4 +274,4 @@ def load_arrays_pickle(path: str | Path) -> Any:
         FileNotFoundError: no such file.
         ValueError: larger than ``LIMIT_BYTES``, or see :func:`loads_arrays`.
     """
-    return loads_arrays(read_bounded(path, LIMIT_BYTES, "motion data file"), str(path))
+    return loads_arrays(read_regular(path, LIMIT_BYTES, "motion data file"), str(path))

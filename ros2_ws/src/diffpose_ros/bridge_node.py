@@ -53,12 +53,15 @@ class BridgeNode(WorkerNode[BridgeParameters]):
         }
 
     def activate(self) -> None:
-        """Subscribe."""
+        """Look now and then whether anybody is still there."""
         super().activate()
+        self.every(LOOK_S, self.on_timer)
+
+    def listen(self) -> None:
+        """Subscribe."""
         if self.with_heatmaps:  # subscribed first: of two messages that wait, heatmaps are taken first
             self.subscribe(Heatmaps, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
         self.subscribe(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, RESULTS)
-        self.every(LOOK_S, self.on_timer)
 
     def deactivate(self) -> None:
         """Say that nobody is tracked any more."""
@@ -88,7 +91,8 @@ class BridgeNode(WorkerNode[BridgeParameters]):
         """Hand over to the worker, with the heatmaps of the same image."""
         self.health.received()
         self.last_ns = self.now_ns()
-        self.offer((message, self.heatmaps.pop(nanoseconds(message.header.stamp), None)))
+        stamp_ns = nanoseconds(message.header.stamp)
+        self.offer((message, self.heatmaps.pop(stamp_ns, None)), stamp_ns)
 
     def on_timer(self) -> None:
         """Say that nobody is there when nothing comes any more."""

@@ -12,7 +12,8 @@ from std_msgs.msg import Header
 
 from diffpose_core import Camera
 from diffpose_ros.calibration import load_calibration
-from diffpose_ros.conversions import camera_info, image_message
+from diffpose_ros.conversions import camera_info
+from diffpose_ros.images import image_message
 from diffpose_ros.managed import ManagedNode
 from diffpose_ros.parameters import CameraParameters
 from diffpose_ros.runtime import run
@@ -64,13 +65,16 @@ class CameraNode(ManagedNode[CameraParameters]):
     def publish_frame(self) -> None:
         """Publish the next frame, once someone listens."""
         if not (self.image_publisher.get_subscription_count() and self.info_publisher.get_subscription_count()):
+            self.health.idle = "nobody listens"
             return
+        self.health.idle = ""
         assert self.source is not None
         stamp = self.get_clock().now()
         try:
             image = self.source.read()
             if image is None:
                 self.timer.cancel()
+                self.health.idle = "the source has ended"
                 self.health.facts["source"] += " (ended)"
                 self.get_logger().info(f"the source has ended: {self.parameters.source}")
                 return

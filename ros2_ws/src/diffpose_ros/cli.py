@@ -2,10 +2,12 @@
 """The ``diffpose`` command.
 
 ``run`` starts the same graphs as ``ros2 launch diffpose estimator.launch.py`` and ``fusion.launch.py``, without launch;
-``complete`` and ``generate`` are those of ``python -m diffpose_core``.
+``doctor`` says what is wrong with those that run (docs/doctor.md); ``complete`` and ``generate`` are those of
+``python -m diffpose_core``.
 
     diffpose run source:=photo.jpg num_hypotheses:=100
     diffpose run fusion cameras:=left,right extrinsics_file:=extrinsics.yaml
+    diffpose doctor
     diffpose complete seen.json --out completed.json
     diffpose generate --count 24 --picture poses.png
 """
@@ -58,6 +60,10 @@ def main() -> int:
         from diffpose_core.commands.main import main as library  # torch, which `run` itself does not need
 
         return library(sys.argv[1:], "diffpose")
+    if sys.argv[1:2] == ["doctor"]:
+        from diffpose_ros.observer import main as doctor  # ROS, which `run` itself does not need
+
+        return doctor(sys.argv[2:])
     listing = ""
     for graph, arguments in GRAPHS.items():
         listing += f"\narguments of run {graph}:\n"
@@ -67,8 +73,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument(
-        "command", choices=["run", "complete", "generate"],
-        help="run: start all nodes; complete, generate: poses in files, say --help after them",
+        "command", choices=["run", "doctor", "complete", "generate"],
+        help="run: start all nodes; doctor: what is wrong with those that run; complete, generate: poses in files; "
+        "say --help after all but run",
     )  # fmt: skip
     parser.add_argument(
         "arguments", nargs="*", metavar="name:=value", help="of run: a graph, if not estimator, and its arguments"

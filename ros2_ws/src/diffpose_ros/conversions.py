@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
@@ -27,75 +26,18 @@ DEPTH_TYPES = {"16UC1": (np.uint16, 1e-3), "32FC1": (np.float32, 1.0)}
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 """Order of a covariance's six unique values: xx xy xz yy yz zz."""
 
-# Bytes per pixel and OpenCV's conversion to bgr8. OpenCV names a Bayer pattern by its second row, ROS by its first.
-ENCODINGS: dict[str, tuple[int, int | None]] = {
-    "bgr8": (3, None), "rgb8": (3, cv2.COLOR_RGB2BGR), "bgra8": (4, cv2.COLOR_BGRA2BGR),
-    "rgba8": (4, cv2.COLOR_RGBA2BGR), "mono8": (1, cv2.COLOR_GRAY2BGR),
-    "yuv422": (2, cv2.COLOR_YUV2BGR_UYVY), "yuv422_yuy2": (2, cv2.COLOR_YUV2BGR_YUY2),
-    "bayer_rggb8": (1, cv2.COLOR_BayerBG2BGR), "bayer_bggr8": (1, cv2.COLOR_BayerRG2BGR),
-    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2BGR), "bayer_grbg8": (1, cv2.COLOR_BayerGB2BGR),
-}  # fmt: skip
 
-
-def check_image(message: Image) -> tuple[int, int | None]:
-    """Check size, encoding, step and length of an image; return bytes per pixel and the conversion.
+def check_pair(image: Image | CompressedImage, info: CameraInfo) -> None:
+    """Check that an image and a calibration are of one camera.
 
     Raises:
-        ValueError: naming the field that is wrong.
+        ValueError: their frames differ.
     """
-    if message.height == 0 or message.width == 0:
-        raise ValueError(f"image height and width must be positive, got {message.height} x {message.width}")
-    if message.encoding not in ENCODINGS:
-        raise ValueError(f"image encoding must be one of {', '.join(ENCODINGS)}, got {message.encoding!r}")
-    channels, conversion = ENCODINGS[message.encoding]
-    if message.step < message.width * channels:
+    if image.header.frame_id != info.header.frame_id:
         raise ValueError(
-            f"image step must be at least width x {channels} = {message.width * channels}, got {message.step}"
+            f"image header.frame_id {image.header.frame_id!r} is not camera_info's {info.header.frame_id!r}: "
+            "is the calibration another camera's?"
         )
-    if message.encoding.startswith(("yuv", "bayer")) and (message.width % 2 or message.height % 2):
-        raise ValueError(
-            f"image width and height of {message.encoding} must be even, got {message.width} x {message.height}"
-        )
-    if len(message.data) != message.step * message.height:
-        raise ValueError(
-            f"image data must hold step x height = {message.step * message.height} bytes, got {len(message.data)}"
-        )
-    return channels, conversion
-
-
-def decode_image(message: Image) -> np.ndarray:
-    """Return [H, W, 3] uint8, blue green red; the rows may be strided.
-
-    Raises:
-        ValueError: naming the field that is wrong.
-    """
-    channels, conversion = check_image(message)
-    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : message.width * channels]
-    pixels = rows if channels == 1 else rows.reshape(message.height, message.width, channels)
-    return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
-
-
-def image_decoder() -> tuple[Callable[[Image], np.ndarray], str]:
-    """Return the decoder of this machine and its name: cv_bridge where it imports, else numpy and OpenCV."""
-    try:
-        from cv_bridge import CvBridge
-    except Exception as error:  # built for another numpy, it fails in ways of its own
-        return decode_image, f"numpy (no cv_bridge: {type(error).__name__}: {error})"
-    bridge = CvBridge()
-
-    def decode(message: Image) -> np.ndarray:
-        check_image(message)
-        return bridge.imgmsg_to_cv2(message, "bgr8")
-
-    return decode, "cv_bridge"
-
-
-def image_message(image_bgr: np.ndarray, header: Header) -> Image:
-    """Return a bgr8 image."""
-    message = Image(header=header, height=image_bgr.shape[0], width=image_bgr.shape[1], encoding="bgr8")
-    message.step = 3 * message.width
-    message.data.frombytes(np.ascontiguousarray(image_bgr).reshape(-1).data)
-    return message
 
 
 def depth_from_message(message: Image) -> torch.Tensor:
@@ -146,11 +88,8 @@ def aligned_depth(message: Image, source: HeatmapsMessage) -> torch.Tensor:
     return depth_from_message(message)
 
 
-def camera_from_info(info: CameraInfo, width: int, height: int, rectified: bool = False) -> Camera:
+def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
     """Return the camera of an image of that size.
-
-    Rectified: the left 3x3 of P without distortion. The baseline in P's fourth column is left out, and so is R: points
-    are then in this camera's own rectified optical frame, which the image's frame_id has to name.
 
     Raises:
         ValueError: naming the field that is wrong, or that says the image is binned or a part of the camera's.
@@ -166,13 +105,34 @@ def camera_from_info(info: CameraInfo, width: int, height: int, rectified: bool 
             raise ValueError(f"camera_info roi.{name} must be 0 or {name} = {full}, got {part}")
     if (info.width, info.height) != (width, height):
         raise ValueError(f"camera_info is for {info.width} x {info.height} px, the image has {width} x {height}")
-    k, p = (torch.tensor(list(matrix), dtype=torch.float64) for matrix in (info.k, info.p))
+    model = info.distortion_model or "plumb_bob"
     try:
-        if rectified:
-            return Camera.from_matrix(p.reshape(3, 4)[:, :3], width, height, name="P")
-        return Camera.from_matrix(k.reshape(3, 3), width, height, list(info.d), info.distortion_model or "plumb_bob")
+        return Camera.from_matrix(
+            torch.tensor(list(info.k), dtype=torch.float64).reshape(3, 3), width, height, list(info.d), model
+        )
     except ValueError as error:
         raise ValueError(f"camera_info: {error}") from error
+
+
+def rectified_info(info: CameraInfo) -> CameraInfo:
+    """Return the calibration of the rectified image: K is the left of P, and there is no distortion.
+
+    Raises:
+        ValueError: P is all zeros (uncalibrated), skewed, or that of the second camera of a stereo pair, which looks
+            from elsewhere than ``frame_id`` says.
+    """
+    p = np.asarray(info.p, np.float64).reshape(3, 4)
+    if not np.isfinite(p).all() or not p.any():
+        raise ValueError(f"camera_info p must be finite and not all zeros, got {p.tolist()}: it is not rectified")
+    if p[:, 3].any():
+        raise ValueError(
+            f"camera_info p must have no offset, got {p[:, 3].tolist()}: it is a second camera of a stereo pair, "
+            "take the first"
+        )
+    return CameraInfo(
+        header=info.header, width=info.width, height=info.height, binning_x=info.binning_x, binning_y=info.binning_y,
+        roi=info.roi, distortion_model="plumb_bob", k=p[:, :3].reshape(-1), r=np.eye(3).reshape(-1), p=info.p,
+    )  # fmt: skip
 
 
 def camera_info(camera: Camera, header: Header) -> CameraInfo:
@@ -185,8 +145,10 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
     return info
 
 
-def heatmaps_message(found: Detections, header: Header, info: CameraInfo) -> HeatmapsMessage:
-    """Return the heatmaps of one image."""
+def heatmaps_message(
+    found: Detections, header: Header, info: CameraInfo, ids: Sequence[int] | None = None
+) -> HeatmapsMessage:
+    """Return the heatmaps of one image; without ids persons are numbered."""
     skeleton = found.heatmaps.skeleton
     height, width = found.log_density.shape[-2:]
     message = HeatmapsMessage(
@@ -194,7 +156,7 @@ def heatmaps_message(found: Detections, header: Header, info: CameraInfo) -> Hea
         tile_height=height, tile_width=width,
     )  # fmt: skip
     for p in range(len(found)):
-        person = PersonHeatmaps(id=p, score=float(found.scores[p]))
+        person = PersonHeatmaps(id=p if ids is None else ids[p], score=float(found.scores[p]))
         person.box = found.boxes[p].numpy()
         person.tile_to_image = found.tile_to_image[p].reshape(-1).numpy()
         _fill(person.visibility, found.visibility[p])

@@ -25,8 +25,9 @@ from diffpose_core import COCO17, Camera, Heatmaps, PosePosterior
 from diffpose_core.detector import demo_photographs
 from diffpose_core.observation import VISIBLE
 from diffpose_core.viz import draw_hypotheses_3d, draw_overlay
-from diffpose_ros.conversions import decode_image, heatmaps_from_message, posterior_from_message
+from diffpose_ros.conversions import heatmaps_from_message, posterior_from_message
 from diffpose_ros.graph import NodeEntry, Value, environment, nodes
+from diffpose_ros.images import decode_image
 from diffpose_ros.processes import Processes
 from diffpose_ros.recorder import Recorder
 from diffpose_ros.sources import FrameSource
@@ -91,6 +92,8 @@ def run_graph(out: Path, hypotheses: int, frames: int, prefix: Path) -> tuple[Re
             {"num_hypotheses": str(hypotheses), "device": "auto", "source": str(photographs)}, processes.share
         )
         for entry in entries[:-1]:
+            if entry.executable == "diffusion_node":  # nobody of one photograph is in another
+                entry.parameters["temporal"] = False
             processes.start(entry)
         say("detector, diffusion and marker nodes are starting")
         names = [e.executable for e in entries[:-1]]

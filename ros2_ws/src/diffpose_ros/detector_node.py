@@ -3,23 +3,25 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from torch import Tensor
 
 from diffpose.msg import Heatmaps
 from diffpose_core.detector import DetectorConfig, YoloPoseDetector
-from diffpose_ros.conversions import camera_from_info, heatmaps_message, image_decoder
-from diffpose_ros.parameters import RELIABILITIES, DetectorParameters
-from diffpose_ros.runtime import RESULTS, WorkerNode, choose_device, run, set_threads
-
-PAIRING_DEPTH = 10
-"""Images or calibrations kept until the one with the same stamp arrives."""
+from diffpose_core.tracking import PersonTracker, TrackerConfig
+from diffpose_ros.conversions import camera_from_info, check_pair, heatmaps_message, rectified_info
+from diffpose_ros.images import decode_compressed, image_decoder
+from diffpose_ros.pairing import LATCHED as LATCHED_INFO
+from diffpose_ros.pairing import Pairing
+from diffpose_ros.parameters import COMPRESSED, DetectorParameters
+from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, nanoseconds, reliability, run, set_threads
 
 
 class DetectorNode(WorkerNode[DetectorParameters]):
@@ -28,80 +30,95 @@ class DetectorNode(WorkerNode[DetectorParameters]):
     def __init__(self) -> None:
         super().__init__(DetectorParameters)
         self.detector: YoloPoseDetector | None = None
-        self._images: OrderedDict[tuple[int, int], Image] = OrderedDict()
-        self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
+        self.tracker: PersonTracker | None = None
+        self._ids = itertools.count()
 
     def configure(self) -> None:
-        """Load the network and run it once."""
+        """Load the network and run it once; know nobody."""
         p = self.parameters
         device = choose_device(self, p.device)
         config = DetectorConfig(image_size=p.image_size)
         self.detector = YoloPoseDetector(p.weights or None, device, config, p.allow_unsafe_weights, p.precision)
-        self.decode, decoder = image_decoder()
+        self.tracker = self._know_nobody()
+        self.pairing = Pairing(p.camera_info_mode, self.health.dropped, self.health.refused)
+        decode, decoder = image_decoder()
+        self.decode = decode_compressed if p.image_transport == COMPRESSED else decode
         self.health.facts |= {
             "device": device, "threads": str(set_threads(p.num_threads)), "image_decoder": decoder,
-            "weights": p.weights or "packaged yolo11n-pose.pt", "precision": p.precision,
+            "weights": p.weights or "packaged yolo11n-pose.pt", "weights_sha256": self.detector.weights_sha256,
+            "precision": p.precision,
         }  # fmt: skip
         self.detector(np.zeros((p.image_size, p.image_size, 3), np.uint8))  # the first run is slow: now, not on a frame
         self.publisher = self.advertise(Heatmaps, "human_pose2d/heatmaps", RESULTS)
 
     def on_parameters(self) -> None:
         """Pass the thresholds on."""
-        p, detector = self.parameters, self.detector
-        assert detector is not None
-        detector.config = replace(detector.config, conf=p.min_score, max_persons=p.max_persons)
+        p = self.parameters
+        assert self.detector is not None
+        assert self.tracker is not None
+        self.detector.config = replace(self.detector.config, conf=p.min_score, max_persons=p.max_persons)
+        self.tracker.adjust(p.min_score, p.max_persons)
 
-    def activate(self) -> None:
-        """Subscribe."""
-        super().activate()
-        wanted = self.parameters.image_reliability == RELIABILITIES[1]
-        reliable = ReliabilityPolicy.RELIABLE if wanted else ReliabilityPolicy.BEST_EFFORT
-        qos = QoSProfile(depth=5, reliability=reliable)
-        self.subscribe(Image, "image_raw", self.on_image, qos)
-        self.subscribe(CameraInfo, "camera_info", self.on_info, qos)
+    def listen(self) -> None:
+        """Subscribe images and calibrations."""
+        p = self.parameters
+        qos = QoSProfile(depth=p.image_depth, reliability=reliability(p.image_reliability))
+        compressed, latched = p.image_transport == COMPRESSED, p.camera_info_mode == LATCHED_INFO
+        kind, topic = (CompressedImage, "image_raw/compressed") if compressed else (Image, "image_raw")
+        self.subscribe(kind, topic, self.on_image, qos)
+        self.subscribe(CameraInfo, "camera_info", self.on_info, LATCHED if latched else qos, steady=not latched)
 
-    def deactivate(self) -> None:
-        """Drop images that wait for their calibration."""
-        super().deactivate()
-        self.drop(len(self._images))
-        self._images.clear()
-        self._infos.clear()
+    def wanted(self) -> bool:
+        """Whether somebody listens to the heatmaps."""
+        return self.publisher.get_subscription_count() > 0
+
+    def forget(self) -> int:
+        """Let go of images that wait for their calibration, and of who was seen."""
+        if self.detector is None:
+            return 0
+        self.tracker = self._know_nobody()  # another one: the worker may be at work with this
+        return self.pairing.clear()
+
+    def _know_nobody(self) -> PersonTracker:
+        p = self.parameters
+        return PersonTracker(TrackerConfig(p.track_buffer_s, p.min_score, p.max_persons), self._ids)
 
     def cleanup(self) -> None:
         """Let go of the network."""
-        self.detector = None
+        self.detector = self.tracker = None
 
-    def on_image(self, message: Image) -> None:
+    def on_image(self, message: Image | CompressedImage) -> None:
         """Wait for the calibration of this image, or go on if it is there."""
         self.health.received()
-        key = (message.header.stamp.sec, message.header.stamp.nanosec)
-        if key in self._infos:
-            self.offer((message, self._infos.pop(key)))
-            return
-        if key in self._images:
-            self.health.dropped("another image with the same stamp came")
-        self._images[key] = message
-        if len(self._images) > PAIRING_DEPTH:
-            self._images.popitem(last=False)
-            self.health.refused("no camera_info with the stamp of the image: is camera_info_topic right?")
+        self.hand_over(self.pairing.image(nanoseconds(message.header.stamp), message))
 
     def on_info(self, message: CameraInfo) -> None:
         """Match the calibration to an image that waits, or keep it."""
-        key = (message.header.stamp.sec, message.header.stamp.nanosec)
-        if key in self._images:
-            self.offer((self._images.pop(key), message))
-            return
-        self._infos[key] = message
-        if len(self._infos) > PAIRING_DEPTH:
-            self._infos.popitem(last=False)
+        self.hand_over(self.pairing.info(nanoseconds(message.header.stamp), message))
 
-    def process(self, item: tuple[Image, CameraInfo]) -> Time:
-        """Detect and publish."""
+    def hand_over(self, pair: tuple[Image | CompressedImage, CameraInfo] | None) -> None:
+        """Pass an image and its calibration to the worker."""
+        if pair is not None:
+            self.offer(pair, nanoseconds(pair[0].header.stamp))
+
+    def process(self, item: tuple[Image | CompressedImage, CameraInfo]) -> Time:
+        """Detect, find who is who, and publish."""
         assert self.detector is not None
         image, info = item
         pixels = self.decode(image)
-        camera_from_info(info, image.width, image.height)  # refused here, before the costly part
-        message = heatmaps_message(self.detector(pixels), image.header, info)
+        check_pair(image, info)
+        if self.parameters.rectified:
+            info = rectified_info(info)
+        camera_from_info(info, pixels.shape[1], pixels.shape[0])  # refused here, before the costly part
+        ids: list[int] = []
+
+        def choose(boxes: Tensor, scores: Tensor) -> list[int]:
+            assert self.tracker is not None
+            kept = self.tracker.update(boxes, scores, 1e-9 * nanoseconds(image.header.stamp))
+            ids.extend(kept.values())
+            return list(kept)
+
+        message = heatmaps_message(self.detector(pixels, choose), image.header, info, ids)
         self.publisher.publish(message)
         self.health.count("persons", len(message.persons))
         return image.header.stamp

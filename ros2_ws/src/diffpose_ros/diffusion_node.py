@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
+import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
+from diffpose_core import PosePosterior
+from diffpose_core.budget import Effort, TimeBudget
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
+from diffpose_core.temporal import TemporalFilter
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
 from diffpose_ros.extrinsics import TfExtrinsics
 from diffpose_ros.inference import THREADS, InferenceNode, wait_period_s
@@ -30,6 +35,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         p = self.parameters
         self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
         self.timer: Any = None
+        self.over_time = TemporalFilter()
         self.target: TfExtrinsics | None = None
 
     def configure(self) -> None:
@@ -48,37 +54,55 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         self.target = None
 
     def on_parameters(self) -> None:
-        """Wait as long for depth images as is wanted now."""
+        """Wait as long for depth images, and infer as long, as is wanted now."""
         super().on_parameters()
+        p = self.parameters
+        self.budget = TimeBudget(p.time_budget_s, p.steps, p.num_hypotheses)
+        self.health.facts |= {"temporal": str(p.temporal).lower(), "time_budget_s": str(p.time_budget_s)}
+        if not p.temporal:
+            self.over_time = TemporalFilter()
         self.pairs.set_limits(self.parameters.sync_slop_s, self.parameters.sync_wait_s)
         if self.timer is not None:
             self.timer.timer_period_ns = round(1e9 * wait_period_s(self.parameters))
 
     def activate(self) -> None:
-        """Subscribe."""
+        """Know nobody."""
+        self.over_time = TemporalFilter()
         super().activate()
+        if self.parameters.use_depth:
+            self.timer = self.every(wait_period_s(self.parameters), self.on_timer)
+
+    def listen(self) -> None:
+        """Subscribe heatmaps, and depth images where they are used."""
         self.subscribe(HeatmapsMessage, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
         if self.parameters.use_depth:
             self.subscribe_depth("depth/image", self.on_depth)
-            self.timer = self.every(wait_period_s(self.parameters), self.on_timer)
 
     def deactivate(self) -> None:
-        """Drop heatmaps that wait for their depth image."""
+        """Wait for nothing."""
         super().deactivate()
         self.timer = None
-        self.drop(self.pairs.clear())
+
+    def forget(self) -> int:
+        """Let go of heatmaps that wait for their depth image, and of who was seen."""
+        self.over_time = TemporalFilter()
+        return self.pairs.clear()
 
     def on_heatmaps(self, message: HeatmapsMessage) -> None:
         """Hand over to the worker, or wait for the depth image of this instant."""
         self.health.received()
+        stamp_ns = nanoseconds(message.header.stamp)
         if not self.parameters.use_depth:
-            self.offer((message, None))
-            return
-        self.hand_over(self.pairs.heatmaps(CAMERA, nanoseconds(message.header.stamp), message, self.now_ns()))
+            self.offer((message, None), stamp_ns)
+        elif reason := self.unsound(stamp_ns):
+            self.health.refused(reason)
+        else:
+            self.hand_over(self.pairs.heatmaps(CAMERA, stamp_ns, message, self.now_ns()))
 
     def on_depth(self, message: Image) -> None:
         """Match it to heatmaps that wait, or keep it."""
-        self.hand_over(self.pairs.depth(CAMERA, nanoseconds(message.header.stamp), message, self.now_ns()))
+        if self.depth_is_sound(message):
+            self.hand_over(self.pairs.depth(CAMERA, nanoseconds(message.header.stamp), message, self.now_ns()))
 
     def on_timer(self) -> None:
         """Let go of heatmaps whose depth image did not come."""
@@ -91,7 +115,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
     def hand_over(self, groups: list[dict[str, View]]) -> None:
         """Pass heatmaps and what depth came with them to the worker."""
         for group in groups:
-            self.offer((group[CAMERA].heatmaps, group[CAMERA].depth))
+            self.offer((group[CAMERA].heatmaps, group[CAMERA].depth), group[CAMERA].stamp_ns)
 
     def process(self, item: tuple[HeatmapsMessage, Image | None]) -> Time:
         """Infer and publish."""
@@ -105,15 +129,30 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
             likelihoods.append(DepthImage(aligned_depth(depth, message), camera, len(heatmaps)))
         elif p.use_depth:
             self.health.degraded("without depth", "no image within sync_slop_s of the heatmaps")
-        posterior = self.estimate(
-            lambda generator: self.estimator.infer(likelihoods, p.num_hypotheses, generator), p.seed
-        )
-        header = message.header
+        posterior, effort = self.infer(likelihoods)
+        header, ids = message.header, [q.id for q in message.persons]
         if target_from_camera is not None:
             posterior = posterior.transformed(target_from_camera)
             header = Header(stamp=header.stamp, frame_id=p.target_frame)
-        self.publish(posterior, header, [q.id for q in message.persons], [q.score for q in message.persons])
+        if p.temporal:  # in the target frame: there people stand still before a camera that moves
+            posterior = self.over_time(posterior, ids, 1e-9 * nanoseconds(header.stamp))
+        self.publish(posterior, header, ids, [q.score for q in message.persons], effort)
         return message.header.stamp
+
+    def infer(self, likelihoods: list[Likelihood]) -> tuple[PosePosterior, Effort]:
+        """Infer with as many steps and hypotheses as there is time for."""
+        budget, persons = self.budget, likelihoods[0].persons
+        effort = budget.choose(persons)
+        if effort.reduced:
+            self.health.degraded("time budget", f"{effort.steps} steps, {effort.hypotheses} hypotheses")
+
+        def measured(generator: torch.Generator) -> PosePosterior:
+            started_s = time.perf_counter()
+            posterior = self.estimator.with_steps(effort.steps).infer(likelihoods, effort.hypotheses, generator)
+            budget.record(persons, effort, time.perf_counter() - started_s)
+            return posterior
+
+        return self.estimate(measured, self.parameters.seed), effort
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
 from diffpose_core import fusion
+from diffpose_core.budget import Effort
 from diffpose_ros import synchroniser
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
 from diffpose_ros.extrinsics import Extrinsics, FileExtrinsics, TfExtrinsics, relative
@@ -58,19 +59,26 @@ class FusionNode(InferenceNode[FusionParameters]):
     def activate(self) -> None:
         """Subscribe."""
         super().activate()
+        self.timer = self.every(wait_period_s(self.parameters), self.on_timer)
+
+    def listen(self) -> None:
+        """Subscribe every camera's heatmaps, and the depth images that are used."""
         p = self.parameters
         for name in p.cameras:
             self.subscribe(HeatmapsMessage, f"{name}/human_pose2d/heatmaps", partial(self.on_heatmaps, name), RESULTS)
             if name in p.with_depth:
                 self.subscribe_depth(f"{name}/depth/image", partial(self.on_depth, name))
-        self.timer = self.every(wait_period_s(p), self.on_timer)
 
     def deactivate(self) -> None:
-        """Let go of heatmaps that wait for others."""
+        """Wait for nothing."""
         super().deactivate()
         self.timer = None
+
+    def forget(self) -> int:
+        """Let go of heatmaps that wait for others: they are parts of inputs, counted by themselves."""
         if self.extrinsics is not None:
-            self.health.count("heatmaps dropped: deactivated", self.instants.clear())
+            self.health.count("heatmaps dropped before their instant was complete", self.instants.clear())
+        return 0
 
     def cleanup(self) -> None:
         """Listen to TF no more."""
@@ -82,11 +90,17 @@ class FusionNode(InferenceNode[FusionParameters]):
     def on_heatmaps(self, name: str, message: HeatmapsMessage) -> None:
         """Bring together what the cameras saw at this instant."""
         self.health.count(f"heatmaps of {name}")
-        self.hand_over(self.instants.heatmaps(name, nanoseconds(message.header.stamp), message, self.now_ns()))
+        stamp_ns = nanoseconds(message.header.stamp)
+        if reason := self.unsound(stamp_ns):
+            self.health.received()  # it would have been a whole instant, or part of one
+            self.health.refused(f"camera {name}: {reason}")
+        else:
+            self.hand_over(self.instants.heatmaps(name, stamp_ns, message, self.now_ns()))
 
     def on_depth(self, name: str, message: Image) -> None:
         """Match it to heatmaps that wait, or keep it."""
-        self.hand_over(self.instants.depth(name, nanoseconds(message.header.stamp), message, self.now_ns()))
+        if self.depth_is_sound(message):
+            self.hand_over(self.instants.depth(name, nanoseconds(message.header.stamp), message, self.now_ns()))
 
     def on_timer(self) -> None:
         """Let go of instants of which something did not come."""
@@ -100,7 +114,7 @@ class FusionNode(InferenceNode[FusionParameters]):
         """Pass instants to the worker."""
         for group in groups:
             self.health.received()
-            self.offer(group)
+            self.offer(group, min(view.stamp_ns for view in group.values()))
 
     def process(self, item: Group) -> Time:
         """Fuse and publish."""
@@ -125,7 +139,8 @@ class FusionNode(InferenceNode[FusionParameters]):
         stamp = min((source.header.stamp for source in sources), key=nanoseconds)
         header = Header(stamp=stamp, frame_id=p.target_frame)
         posterior = fused.posterior.of(order).transformed(target_from_reference)
-        self.publish(posterior, header, range(len(order)), [scores[person] for person in order])
+        effort = Effort(self.estimator.sampler.steps, p.num_hypotheses)
+        self.publish(posterior, header, range(len(order)), [scores[person] for person in order], effort)
         return stamp
 
     def _views(self, group: Group) -> tuple[list[fusion.View], list[HeatmapsMessage]]:

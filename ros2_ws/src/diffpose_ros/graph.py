@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from diffpose_ros.interfaces import enclave
 from diffpose_ros.parameters import DiffusionParameters, FusionParameters, Parameters
 
 PACKAGE = "diffpose"
@@ -85,6 +86,7 @@ class NodeEntry:
     def ros_arguments(self) -> list[str]:
         """Return the arguments of ``--ros-args`` for this process."""
         args = ["--ros-args", "--log-level", self.log_level, "--params-file", self.params_file]
+        args += ["--enclave", enclave(self.namespace, self.executable)]
         if self.namespace:
             args += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for name, value in self.parameters.items():

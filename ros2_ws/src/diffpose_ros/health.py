@@ -1,4 +1,7 @@
-"""What a node did with every input, and how long it took: counters, latency, /diagnostics once a second."""
+"""What a node did with every input, how long it took, how its topics flow: /diagnostics (docs/diagnostics.md).
+
+Published once a second, and at once when a state changes.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,16 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+
+from diffpose_ros.parameters import InputParameters
+from diffpose_ros.topic_health import ERROR, GOOD, WARN, Expected, TopicHealth
 
 if TYPE_CHECKING:
     from diffpose_ros.managed import ManagedNode
 
-PERIOD_S = 1.0
+PERIOD_S, CHECK_S = 1.0, 0.05
 LOG_AGAIN_S = 10.0
 """The same complaint is logged once in so many seconds; the counters miss nothing."""
 
@@ -42,18 +50,41 @@ class Health:
         self._latency_s: deque[float] = deque(maxlen=300)
         self._last_complaint = ""
         self._logged_s: dict[str, float] = {}
+        self.idle = ""
+        """Why nothing is expected of the topics at present, although the node is active."""
+        self._topics: list[TopicHealth] = []
+        self._published_s = -math.inf
+        self._published_states: list[str] = []
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(PERIOD_S, self.publish)
+        # Health is told by a clock that never stops nor jumps, whatever the node's own clock does.
+        self._timer = node.create_timer(CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = node.get_clock().create_jump_callback(back, post_callback=self._on_jump)
+
+    def watch(self, topic: TopicHealth) -> None:
+        """Report a topic; inputs come first, as the cause of what outputs lack."""
+        self._topics = sorted([*self._topics, topic], key=lambda t: t.direction)
+
+    def unwatch(self, topic: TopicHealth) -> None:
+        """Report it no more."""
+        self._topics = [t for t in self._topics if t is not topic]
+
+    def restart(self) -> None:
+        """The node becomes active: wait for all topics anew."""
+        self.idle = ""
+        for topic in self._topics:
+            topic.restart(time.monotonic())
 
     def received(self) -> None:
         """An input arrived."""
         self._count("received")
 
     def processed(self, latency_s: float) -> None:
-        """An input led to an output, so long after its stamp."""
+        """An input led to an output, so long after its stamp; if that is in the future there is no latency to tell."""
         with self._lock:
             self._counts["processed"] += 1
-            self._latency_s.append(latency_s)
+            if latency_s >= 0:
+                self._latency_s.append(latency_s)
 
     def dropped(self, reason: str) -> None:
         """An input was passed over by design."""
@@ -111,34 +142,74 @@ class Health:
         if not quiet:
             self._node.get_logger().error(text)
 
+    def _on_jump(self, jump: TimeJump) -> None:
+        """The node's clock jumped back, or became another: latencies across that mean nothing."""
+        with self._lock:
+            self._latency_s.clear()
+            self._counts["clock_jumps"] += 1
+
+    @property
+    def _expected(self) -> Expected:
+        p = self._node.parameters
+        return Expected(p.warn_rate_hz, p.error_rate_hz, p.timeout_s) if isinstance(p, InputParameters) else Expected()
+
+    def _judged(self) -> list[TopicHealth]:
+        """Return the topics of which something is expected now."""
+        return [] if self.idle or self._node.state != "active" else self._topics
+
+    def _check(self) -> None:
+        now_s, expected = time.monotonic(), self._expected
+        states = [self._node.state, self._broken, self.idle]
+        states += [f"{t.name} {t.state(expected, now_s)} {t.level(expected, now_s)}" for t in self._judged()]
+        if states != self._published_states or now_s - self._published_s >= PERIOD_S:
+            self._published_states = states
+            self.publish()
+
     def publish(self) -> None:
-        """Publish the state; called by the timer."""
+        """Publish the state."""
+        now_s = self._published_s = time.monotonic()
+        topics = [self._topic_status(topic, now_s) for topic in self._topics]
+        array = DiagnosticArray(status=[self._status(topics), *topics])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+
+    def _topic_status(self, topic: TopicHealth, now_s: float) -> DiagnosticStatus:
+        input_ = topic.direction == "input"
+        others = (self._node.count_publishers if input_ else self._node.count_subscribers)(topic.name)
+        level, message = GOOD, self.idle or self._node.state
+        if topic in self._judged():
+            level = topic.level(self._expected, now_s)
+            message = topic.describe(self._expected, now_s, others)
+        values = {"publishers" if input_ else "subscribers": str(others)} | topic.values(now_s)
+        return self._made(level, f"{topic.direction} {topic.name}", message, values)
+
+    def _status(self, topics: list[DiagnosticStatus]) -> DiagnosticStatus:
         with self._lock:
             counts, latency_s, complaint = Counter(self._counts), list(self._latency_s), self._last_complaint
             new = counts - self._reported
             self._reported = counts
+        worst = max(topics, key=lambda status: status.level, default=None)
         if self._broken:
-            level, message = DiagnosticStatus.ERROR, self._broken
+            level, message = ERROR, self._broken
         elif self._node.state != "active":
-            level, message = DiagnosticStatus.OK, self._node.state
+            level, message = GOOD, self._node.state
         elif new["failed"]:
-            level, message = DiagnosticStatus.ERROR, complaint
+            level, message = ERROR, complaint
+        elif worst is not None and worst.level > DiagnosticStatus.OK:
+            level, message = worst.level[0], f"{worst.name.partition(': ')[2]}: {worst.message}"
         elif new["refused"] or new["degraded"]:
-            level, message = DiagnosticStatus.WARN, complaint
-        elif not new["received"]:
-            level, message = DiagnosticStatus.WARN, "no input in the last second"
+            level, message = WARN, complaint
         else:
-            level, message = DiagnosticStatus.OK, "working"
+            level, message = GOOD, self.idle or "working"
         values = {"state": self._node.state}
         values |= {name: str(counts[name]) for name in ("received", "processed", "dropped", "refused", "failed")}
         values |= {name: str(number) for name, number in sorted(counts.items())}
         for name, share in (("latency_p50_s", 0.5), ("latency_p99_s", 0.99)):
             values[name] = f"{percentile(latency_s, share):.4f}"
-        values |= {"last_complaint": complaint} | self.facts
-        status = DiagnosticStatus(
-            level=level, name=f"{self._node.get_fully_qualified_name().lstrip('/')}: health", message=message,
+        return self._made(level, "health", message, values | {"last_complaint": complaint} | self.facts)
+
+    def _made(self, level: int, what: str, message: str, values: dict[str, str]) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            level=bytes([level]), name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {what}", message=message,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )  # fmt: skip
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(array)

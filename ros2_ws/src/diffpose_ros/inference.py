@@ -9,18 +9,19 @@ from typing import Any, TypeVar
 
 import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from diffpose.msg import Hypotheses, SkeletonDefinition
 from diffpose.srv import Complete
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
+from diffpose_core.budget import Effort
 from diffpose_core.sampler import FUSED
 from diffpose_ros.completion import completion_from_request
 from diffpose_ros.conversions import hypotheses_message, skeleton_message
-from diffpose_ros.parameters import RELIABILITIES, EstimatorParameters, FusionParameters
-from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, set_threads
+from diffpose_ros.parameters import EstimatorParameters, FusionParameters
+from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, nanoseconds, reliability, set_threads
 
 P = TypeVar("P", bound=EstimatorParameters)
 THREADS = 2
@@ -55,7 +56,7 @@ class InferenceNode(WorkerNode[P]):
         p = self.parameters
         device = choose_device(self, p.device)
         threads = set_threads(p.num_threads)
-        prior = PosePrior.from_pretrained(p.prior or None)
+        prior = PosePrior.from_pretrained(p.prior or None, p.prior_sha256 or None)
         base = FUSED if p.use_depth or isinstance(p, FusionParameters) else SamplerConfig()
         self._estimator = PoseEstimator(prior, device, replace(base, precision=p.precision))
         self.health.facts |= {
@@ -65,7 +66,7 @@ class InferenceNode(WorkerNode[P]):
         self.on_parameters()
         self._warm_up()
         self.publisher = self.advertise(Hypotheses, "human_pose3d/hypotheses", RESULTS)
-        self.skeleton_publisher = self.advertise(SkeletonDefinition, "human_pose3d/skeleton", LATCHED)
+        self.skeleton_publisher = self.advertise(SkeletonDefinition, "human_pose3d/skeleton", LATCHED, steady=False)
 
     def on_parameters(self) -> None:
         """Sample as is wanted now."""
@@ -106,18 +107,30 @@ class InferenceNode(WorkerNode[P]):
 
     def subscribe_depth(self, topic: str, callback: Callable[[Image], None]) -> None:
         """Subscribe a depth image with the reliability of the parameters."""
-        reliable = self.parameters.depth_reliability == RELIABILITIES[1]
-        kind = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-        self.subscribe(Image, topic, callback, QoSProfile(depth=5, reliability=kind))
+        qos = QoSProfile(depth=5, reliability=reliability(self.parameters.depth_reliability))
+        self.subscribe(Image, topic, callback, qos)
+
+    def depth_is_sound(self, message: Image) -> bool:
+        """Whether the stamp of a depth image can be true; if not, say so."""
+        if reason := self.unsound(nanoseconds(message.header.stamp)):
+            self.health.degraded("depth image refused", reason)
+        return not reason
+
+    def wanted(self) -> bool:
+        """Whether somebody listens to the hypotheses."""
+        return self.publisher.get_subscription_count() > 0
 
     def estimate(self, infer: Callable[[torch.Generator], Any], seed: int) -> Any:
         """Call what uses the estimator, one at a time, with a generator of this seed."""
         with self._estimating:
             return infer(torch.Generator(self.estimator.device).manual_seed(seed))
 
-    def publish(self, posterior: PosePosterior, header: Header, ids: Sequence[int], scores: Sequence[float]) -> None:
+    def publish(
+        self, posterior: PosePosterior, header: Header, ids: Sequence[int], scores: Sequence[float], effort: Effort
+    ) -> None:
         """Publish and count the persons of one instant."""
         result, missing = hypotheses_message(posterior, header, ids, scores)
+        result.steps, result.reduced = effort.steps, effort.reduced
         self.publisher.publish(result)
         self.health.count("persons", len(result.persons))
         self.health.count("persons_missing", missing)
@@ -145,4 +158,6 @@ class InferenceNode(WorkerNode[P]):
             request.seed,
         )
         persons = len(wanted.joints)
-        return hypotheses_message(posterior, request.header, range(persons), [1.0] * persons)[0]
+        result, _ = hypotheses_message(posterior, request.header, range(persons), [1.0] * persons)
+        result.steps = self.estimator.sampler.steps
+        return result

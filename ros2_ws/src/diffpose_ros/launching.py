@@ -12,6 +12,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from diffpose_ros.graph import GRAPHS, PACKAGE, environment, nodes
+from diffpose_ros.interfaces import enclave
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 Display = Callable[[Mapping[str, str], Path], list[LaunchDescriptionEntity]]
@@ -46,7 +47,10 @@ def description(graph: str, display: Display) -> LaunchDescription:
                 Node(
                     package=PACKAGE, executable=entry.executable, namespace=entry.namespace, output="screen",
                     parameters=[entry.params_file, entry.parameters], remappings=entry.remaps,
-                    arguments=["--ros-args", "--log-level", entry.log_level],
+                    arguments=[
+                        "--ros-args", "--log-level", entry.log_level,
+                        "--enclave", enclave(entry.namespace, entry.executable),
+                    ],
                 )
             )  # fmt: skip
         return actions

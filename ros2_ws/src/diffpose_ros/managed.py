@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import os
 import traceback
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -12,8 +12,8 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from diffpose_ros.endpoints import Input, Output
 from diffpose_ros.health import Health
 from diffpose_ros.parameters import Parameters
 from diffpose_ros.ros_parameters import changed, declare
@@ -43,9 +43,10 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.state = UNCONFIGURED
         self.parameters = declare(self, kind)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier()})
-        self._publishers_made: list[Any] = []
-        self._inputs: list[Any] = []
+        profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", "none")
+        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier(), "rmw_profile": profile})
+        self._outputs: list[Output] = []
+        self.inputs: list[Input] = []
         self._timers_made: list[Any] = []
         for service in self.services:
             if service.srv_name.endswith("/change_state"):
@@ -70,19 +71,42 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
     def on_parameters(self) -> None:
         """Take over what may change at any time; called after :meth:`configure` and after every change."""
 
-    def advertise(self, kind: type, topic: str, qos: QoSProfile) -> Any:
-        """Return a publisher that is silent while the node is not active, and goes when it is cleaned up."""
-        publisher = self.create_lifecycle_publisher(kind, topic, qos)
-        self._publishers_made.append(publisher)
-        return publisher
+    def advertise(self, kind: type, topic: str, qos: QoSProfile, steady: bool = True) -> Output:
+        """Return a publisher that is silent while the node is not active, and goes when it is cleaned up.
 
-    def subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> Any:
-        """Subscribe until the node is deactivated; ``qos_overrides.<topic>.subscription.*`` change the profile."""
-        options = QoSOverridingOptions.with_default_policies()
-        # A copy: rclpy writes the overrides into the profile.
-        subscription = self.create_subscription(kind, topic, callback, copy.copy(qos), qos_overriding_options=options)
-        self._inputs.append(subscription)
-        return subscription
+        Args:
+            kind: of the messages.
+            topic: its name.
+            qos: its profile.
+            steady: it publishes again and again; false: once may be enough.
+        """
+        output = Output(self, kind, topic, qos, steady)
+        self._outputs.append(output)
+        self.health.watch(output.health)
+        return output
+
+    def subscribe(
+        self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile, steady: bool = True
+    ) -> Input:
+        """Subscribe until the node is deactivated; ``qos_overrides.<topic>.subscription.*`` change the profile.
+
+        Args:
+            kind: of the messages.
+            topic: its name.
+            callback: takes a message.
+            qos: its profile.
+            steady: messages keep coming; false, e.g. for a latched topic: one is enough.
+        """
+        subscribed = Input(self, kind, topic, callback, qos, steady)
+        self.inputs.append(subscribed)
+        self.health.watch(subscribed.health)
+        return subscribed
+
+    def unsubscribe(self, subscribed: Input) -> None:
+        """Subscribe no more."""
+        self.inputs.remove(subscribed)
+        self.health.unwatch(subscribed.health)
+        subscribed.destroy()
 
     def every(self, period_s: float, callback: Callable[[], None]) -> Any:
         """Call back again and again until the node is deactivated."""
@@ -112,6 +136,7 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Activate, or stay inactive and say why."""
+        self.health.restart()
         super().on_activate(state)  # publishers first: what arrives at once can be answered
         try:
             self.activate()
@@ -157,19 +182,20 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.destroy_node()
 
     def _silence(self, state: LifecycleState) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        for subscribed in list(self.inputs):
+            self.unsubscribe(subscribed)
         for timer in self._timers_made:
             self.destroy_timer(timer)
-        self._inputs, self._timers_made = [], []
+        self._timers_made = []
         self.deactivate()
         super().on_deactivate(state)
 
     def _release(self) -> None:
         self.cleanup()
-        for publisher in self._publishers_made:
-            self.destroy_lifecycle_publisher(publisher)
-        self._publishers_made = []
+        for output in self._outputs:
+            self.health.unwatch(output.health)
+            output.destroy()
+        self._outputs = []
         self.health.forget()
 
     def _cannot(self, what: str, error: Exception) -> TransitionCallbackReturn:

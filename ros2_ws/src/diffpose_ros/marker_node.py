@@ -12,7 +12,7 @@ from diffpose.msg import Hypotheses
 from diffpose_ros.conversions import posterior_from_message
 from diffpose_ros.markers import MarkerBuilder
 from diffpose_ros.parameters import MarkerParameters
-from diffpose_ros.runtime import RESULTS, WorkerNode, run, set_threads
+from diffpose_ros.runtime import RESULTS, WorkerNode, nanoseconds, run, set_threads
 
 
 class MarkerNode(WorkerNode[MarkerParameters]):
@@ -31,15 +31,18 @@ class MarkerNode(WorkerNode[MarkerParameters]):
         p = self.parameters
         self.build = MarkerBuilder(p.max_skeletons, p.ellipsoid_sigmas, p.lifetime_s)
 
-    def activate(self) -> None:
+    def wanted(self) -> bool:
+        """Whether somebody listens to the markers."""
+        return self.publisher.get_subscription_count() > 0
+
+    def listen(self) -> None:
         """Subscribe."""
-        super().activate()
         self.subscribe(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, RESULTS)
 
     def on_hypotheses(self, message: Hypotheses) -> None:
         """Hand over to the worker."""
         self.health.received()
-        self.offer(message)
+        self.offer(message, nanoseconds(message.header.stamp))
 
     def process(self, message: Hypotheses) -> Time:
         """Draw and publish."""

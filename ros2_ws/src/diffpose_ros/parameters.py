@@ -12,7 +12,10 @@ import re
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar
 
+from diffpose_ros.pairing import MODES, PER_FRAME
+
 RELIABILITIES = ("best_effort", "reliable")
+RAW, COMPRESSED = "raw", "compressed"
 GUIDANCES = ("kalman", "gradient")
 PRECISIONS = ("float32", "bfloat16")
 
@@ -59,6 +62,38 @@ class Parameters:
 
 
 @dataclass(frozen=True)
+class InputParameters(Parameters):
+    """Parameters of nodes that turn inputs into outputs: how both should flow (docs/diagnostics.md)."""
+
+    warn_rate_hz: float = _parameter(
+        0.0, "An input or output that is slower is a warning; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
+    )
+    error_rate_hz: float = _parameter(
+        0.0, "An input or output that is slower is an error; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
+    )
+    timeout_s: float = _parameter(
+        1.0, "It is an error when an input or output has nothing for longer; 0: it may be silent.",
+        0.0, 3600.0, "s", live=True,
+    )  # fmt: skip
+    max_age_s: float = _parameter(
+        0.0, "Inputs whose stamps are older are dropped, and counted; 0: any age will do.", 0.0, 3600.0, "s", live=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 0 < self.warn_rate_hz < self.error_rate_hz:
+            limit = f"warn_rate_hz {self.warn_rate_hz:g}"
+            raise ValueError(f"parameter error_rate_hz must not exceed {limit}, got {self.error_rate_hz:g}")
+
+
+@dataclass(frozen=True)
+class LazyParameters(InputParameters):
+    """Parameters of nodes that need not work while nobody wants their results."""
+
+    lazy: bool = _parameter(False, "Subscribe only while somebody listens to the results.")
+
+
+@dataclass(frozen=True)
 class CameraParameters(Parameters):
     """Parameters of the camera node."""
 
@@ -75,7 +110,7 @@ class CameraParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class DetectorParameters(Parameters):
+class DetectorParameters(LazyParameters):
     """Parameters of the detector node."""
 
     node: ClassVar[str] = "detector_node"
@@ -85,27 +120,45 @@ class DetectorParameters(Parameters):
         "auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which."
     )
     num_threads: int = _parameter(0, "CPU threads of torch; 0: half of the cores.", 0, 1024)
-    min_score: float = _parameter(0.25, "Smallest confidence of a person.", 0.02, 1.0, live=True)
-    max_persons: int = _parameter(16, "Persons kept, most confident first.", 1, 1000, live=True)
+    min_score: float = _parameter(
+        0.25, "Smallest confidence of a new person; who is followed is kept down to 0.1.", 0.02, 1.0, live=True
+    )
+    max_persons: int = _parameter(
+        16, "Persons kept, nearest (largest) first, with some favour for those kept before (docs/tracking.md).",
+        1, 1000, live=True,
+    )  # fmt: skip
+    track_buffer_s: float = _parameter(1.0, "Who is unseen for so long is somebody new afterwards.", 0.0, 60.0, "s")
     image_size: int = _parameter(640, "Longer side of the network's input, a multiple of 32.", 32, 4096, "px")
     precision: str = _parameter(
         "float32", "Of a .pt network: float32, or bfloat16 where the processor has it: half the time."
     )
+    image_transport: str = _parameter(RAW, "raw, or compressed: JPEG or PNG of the image topic + /compressed.")
     image_reliability: str = _parameter(
         "best_effort", "QoS of the image subscription: best_effort (takes any publisher) or reliable."
+    )
+    image_depth: int = _parameter(5, "QoS of the image subscription: messages that the middleware keeps.", 1, 1000)
+    camera_info_mode: str = _parameter(
+        PER_FRAME, "per_frame: a camera_info of every image's stamp; latest: the newest one holds; latched: it was "
+        "published once, transient local."
+    )  # fmt: skip
+    rectified: bool = _parameter(
+        False, "The images are rectified (image_rect): their camera is P of the camera_info, without distortion."
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("image_transport", self.image_transport, (RAW, COMPRESSED))
         _one_of("image_reliability", self.image_reliability, RELIABILITIES)
+        _one_of("camera_info_mode", self.camera_info_mode, MODES)
 
 
 @dataclass(frozen=True)
-class EstimatorParameters(Parameters):
+class EstimatorParameters(LazyParameters):
     """Parameters of the nodes that infer 3D poses."""
 
     prior: str = _parameter("", "Checkpoint (.safetensors) of the pose prior; empty: the packaged one.")
+    prior_sha256: str = _parameter("", "What the file's sha256 must be; empty: the digest that the file itself holds.")
     device: str = _parameter(
         "auto", "cpu, cuda, cuda:N, or auto: cuda where there is one, else cpu; the log says which."
     )
@@ -140,6 +193,8 @@ class EstimatorParameters(Parameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("guidance", self.guidance, GUIDANCES)
+        if not re.fullmatch("([0-9A-Fa-f]{64})?", self.prior_sha256):
+            raise ValueError(f"parameter prior_sha256 must be 64 hexadecimal digits, got {self.prior_sha256[:80]!r}")
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("depth_reliability", self.depth_reliability, RELIABILITIES)
 
@@ -152,6 +207,14 @@ class DiffusionParameters(EstimatorParameters):
     target_frame: str = _parameter(
         "", "Frame of the results, from TF at the stamp of the image (docs/outputs.md); empty: the camera's."
     )
+    temporal: bool = _parameter(
+        True, "Carry every person's posterior over frames, by id; false: every frame by itself (docs/tracking.md).",
+        live=True,
+    )  # fmt: skip
+    time_budget_s: float = _parameter(
+        0.0, "Inference that would take longer takes fewer steps, then fewer hypotheses; 0: any time.",
+        0.0, 60.0, "s", live=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -193,7 +256,7 @@ class FusionParameters(EstimatorParameters):
 
 
 @dataclass(frozen=True)
-class MarkerParameters(Parameters):
+class MarkerParameters(LazyParameters):
     """Parameters of the marker node."""
 
     node: ClassVar[str] = "marker_node"
@@ -207,7 +270,7 @@ class MarkerParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class BridgeParameters(Parameters):
+class BridgeParameters(InputParameters):
     """Parameters of the bridge node."""
 
     node: ClassVar[str] = "bridge_node"

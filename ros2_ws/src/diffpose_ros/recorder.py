@@ -68,7 +68,9 @@ class Recorder:
         kind = TOPICS[topic][0]
         if kind is DiagnosticArray:
             for status in deserialize_message(data, kind).status:
-                self.health[status.name.split(":")[0]] = {v.key: v.value for v in status.values}
+                node, _, what = status.name.partition(": ")
+                if what == "health":
+                    self.health[node] = {v.key: v.value for v in status.values}
         elif kind in (Image, Heatmaps, Hypotheses):
             message = deserialize_message(data, kind)
             stamp = message.header.stamp

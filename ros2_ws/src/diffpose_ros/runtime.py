@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
@@ -19,12 +21,17 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 
+from diffpose_ros.endpoints import Input
 from diffpose_ros.managed import DEACTIVATED, ManagedNode
-from diffpose_ros.parameters import Parameters
+from diffpose_ros.parameters import InputParameters, LazyParameters
+from diffpose_ros.stamps import CLOCK_SET_BACK, BadStamp, TooOld, check_stamp
 
 STOP_POLL_S = 0.2
+LISTENERS_S = 0.2
+"""How often a lazy node looks whether somebody listens."""
+NOBODY = "nobody listens"
 
-P = TypeVar("P", bound=Parameters)
+P = TypeVar("P", bound=InputParameters)
 T = TypeVar("T")
 
 RESULTS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
@@ -52,6 +59,12 @@ class NewestOnly(Generic[T]):
         if stale:
             self._on_drop()
 
+    def clear(self) -> int:
+        """Let go of an item that could not be begun with yet; return how many, 0 or 1."""
+        with self._wake:
+            waiting, self._items = len(self._items), []
+        return waiting
+
     def close(self) -> int:
         """Finish the item in work, then stop; return how many items were left, 0 or 1."""
         with self._wake:
@@ -73,29 +86,50 @@ class NewestOnly(Generic[T]):
 class WorkerNode(ManagedNode[P]):
     """A managed node that turns inputs into outputs on a thread of its own.
 
-    Subclasses subscribe, pass inputs to :meth:`offer` and implement :meth:`process`.
+    Subclasses subscribe, pass inputs to :meth:`offer` and implement :meth:`process`. When the clock is set back (a
+    recording is played again) what waits is dropped.
     """
 
     def __init__(self, kind: type[P]) -> None:
         super().__init__(kind)
-        self._worker: NewestOnly[Any] | None = None
+        self._worker: NewestOnly[tuple[int, Any]] | None = None
+        self._listening: list[Input] = []
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._on_jump())
 
     def activate(self) -> None:
         """Start the thread."""
         self._worker = NewestOnly(
             self._guarded, lambda: self.health.dropped("a newer one came before it could be begun with")
         )
+        if isinstance(self.parameters, LazyParameters) and self.parameters.lazy:
+            self.every(LISTENERS_S, self._on_listeners)
+        self._on_listeners()
+
+    def listen(self) -> None:
+        """Subscribe the inputs: when activated, or as soon as somebody wants the results of a lazy node."""
+        raise NotImplementedError
+
+    def wanted(self) -> bool:
+        """Whether somebody listens to the results."""
+        return True
 
     def deactivate(self) -> None:
         """Finish what is in work; drop what waits."""
         if self._worker is not None:
-            self.drop(self._worker.close())
+            self.drop(self._worker.close() + self.forget(), DEACTIVATED)
         self._worker = None
+        self._listening = []
+        self.health.idle = ""
 
-    def drop(self, number: int) -> None:
-        """Count inputs that waited when the node was deactivated."""
+    def forget(self) -> int:
+        """Let go of inputs that wait for others and of what is known from earlier ones; return how many waited."""
+        return 0
+
+    def drop(self, number: int, reason: str) -> None:
+        """Count inputs that are passed over."""
         for _ in range(number):
-            self.health.dropped(DEACTIVATED)
+            self.health.dropped(reason)
 
     def process(self, item: Any) -> TimeMessage:
         """Do the work and publish it; return the stamp of the image it came from.
@@ -105,10 +139,18 @@ class WorkerNode(ManagedNode[P]):
         """
         raise NotImplementedError
 
-    def offer(self, item: Any) -> None:
+    def offer(self, item: Any, stamp_ns: int) -> None:
         """Pass an input that was already counted as received to the worker; while active only."""
         assert self._worker is not None
-        self._worker.offer(item)
+        self._worker.offer((stamp_ns, item))
+
+    def unsound(self, stamp_ns: int) -> str:
+        """Say what is wrong with a stamp; empty: nothing. One from the future must not reach what waits by stamps."""
+        try:
+            check_stamp(stamp_ns, self.now_ns(), 0.0)
+        except BadStamp as error:
+            return str(error)
+        return ""
 
     def seconds_since(self, stamp: TimeMessage) -> float:
         """Age of a stamp on the node's clock, seconds."""
@@ -118,9 +160,34 @@ class WorkerNode(ManagedNode[P]):
         """Time on the node's clock, nanoseconds."""
         return int(self.get_clock().now().nanoseconds)
 
-    def _guarded(self, item: Any) -> None:
+    def _on_listeners(self) -> None:
+        assert self._worker is not None
+        wanted = not (isinstance(self.parameters, LazyParameters) and self.parameters.lazy) or self.wanted()
+        if wanted and not self._listening:
+            if self.health.idle:
+                self.health.restart()
+            before = len(self.inputs)
+            self.listen()
+            self._listening = self.inputs[before:]
+        elif not wanted and self._listening:
+            for subscribed in self._listening:
+                self.unsubscribe(subscribed)
+            self._listening = []
+            self.drop(self._worker.clear() + self.forget(), NOBODY)
+        if not wanted:
+            self.health.idle = NOBODY
+
+    def _on_jump(self) -> None:
+        if self._worker is not None:
+            self.drop(self._worker.clear() + self.forget(), CLOCK_SET_BACK)
+
+    def _guarded(self, stamped: tuple[int, Any]) -> None:
+        stamp_ns, item = stamped
         try:
+            check_stamp(stamp_ns, self.now_ns(), self.parameters.max_age_s)
             stamp = self.process(item)
+        except TooOld as error:
+            self.health.dropped(str(error))
         except ValueError as error:
             self.health.refused(str(error))
         except Exception as error:  # the node must outlive anything one input does to it
@@ -128,6 +195,11 @@ class WorkerNode(ManagedNode[P]):
             self.get_logger().debug(traceback.format_exc())
         else:
             self.health.processed(self.seconds_since(stamp))
+
+
+def reliability(name: str) -> ReliabilityPolicy:
+    """Return the policy of a parameter's value."""
+    return {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}[name]
 
 
 def nanoseconds(stamp: TimeMessage) -> int:

@@ -51,10 +51,12 @@ def machine() -> dict[str, Any]:
 def main() -> int:
     """Run one measurement."""
     parser = argparse.ArgumentParser(prog="python -m diffpose_ros.reliability", description=__doc__)
-    parser.add_argument("what", choices=("latency", "overload", "soak", "transport"))
+    parser.add_argument("what", choices=("latency", "overload", "soak", "transport", "corrupt"))
     parser.add_argument("--seconds", type=float, default=600.0, help="of overload, soak, transport")
     parser.add_argument("--frames", type=int, default=200, help="of latency, per row")
     parser.add_argument("--rate-hz", type=float, default=2.0, help="of latency and soak: a rate that is kept up with")
+    parser.add_argument("--count", type=int, default=1200, help="of corrupt: checkpoints")
+    parser.add_argument("--seed", type=int, default=0, help="of corrupt")
     parser.add_argument("--set", nargs="*", default=[], metavar="NODE.PARAMETER=VALUE", help="other parameters")
     parser.add_argument("--prefix", type=Path, default=Path(sys.prefix), help="where the ROS package is installed")
     parser.add_argument("--json", type=Path, help="write all figures here")
@@ -62,7 +64,7 @@ def main() -> int:
     os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     # After the domain is set: these modules talk to ROS.
-    from diffpose_ros.reliability import latency, overload, soak, transport
+    from diffpose_ros.reliability import corrupt, latency, overload, soak, transport
 
     overrides = _overrides(args.set)
     folder = Path(tempfile.mkdtemp(prefix="diffpose_reliability_"))
@@ -73,6 +75,7 @@ def main() -> int:
         "overload": (lambda: overload.overload(args.prefix, folder, overrides, args.seconds), overload.summary),
         "soak": (lambda: soak.soak(args.prefix, folder, overrides, args.seconds, args.rate_hz), soak.summary),
         "transport": (lambda: transport.transport(args.prefix, args.seconds), transport.summary),
+        "corrupt": (lambda: corrupt.corrupt(args.prefix, folder, args.count, args.seed), corrupt.summary),
     }  # fmt: skip
     run, show = runs[args.what]
     figures = run()
@@ -81,7 +84,7 @@ def main() -> int:
         report = {"what": args.what, "set": args.set, "machine": machine(), "figures": figures}
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1) + "\n")
-    return 0
+    return 1 if isinstance(figures, dict) and figures.get("passed") is False else 0
 
 
 if __name__ == "__main__":

