@@ -92,6 +92,14 @@ def test_the_jacobian_of_a_fisheye_is_its_derivative_also_at_wide_angles(coeffic
     torch.testing.assert_close(cam.jacobian(x.float()), exact.float(), atol=2e-3, rtol=1e-4)
 
 
+def test_pixels_that_no_ray_reaches_get_the_one_at_the_limit():
+    far = torch.tensor([[321.0 + 1e5, 238.0], [321.0, 238.0 - 1e5]], dtype=torch.float64)
+    for k in FISHEYES:
+        rays = fisheye(k).unproject(far)
+        np.testing.assert_allclose(rays.numpy(), math.tan(MAX_ANGLE_RAD) * np.array([[1, 0], [0, -1]]), atol=1e-6)
+        assert fisheye(k).unproject(torch.tensor([[321.0, 238.0]])).tolist() == [[0.0, 0.0]]
+
+
 def test_zero_coefficients_are_no_lens_whatever_the_model():
     """A rectified image keeps the model's name: image_geometry reads zeros so, too."""
     straight = Camera(300.0, 290.0, 321.0, 238.0, 640, 480)
