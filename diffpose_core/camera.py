@@ -13,6 +13,8 @@ from torch import Tensor
 
 # Number of coefficients each sensor_msgs/CameraInfo distortion_model carries.
 DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
+MAX_COEFFICIENT = 1e6
+"""Of distortion: no lens is near it, and far beyond it pixels are no numbers any more."""
 MIN_DEPTH_M = 0.05
 MIN_SLOPE = 0.1
 """Image radius per angle, in focal lengths per radian, below which a fisheye polynomial is about to fold."""
@@ -61,8 +63,8 @@ class Camera:
         if self.model not in DISTORTION_MODELS:
             raise ValueError(f"camera distortion model must be one of {sorted(DISTORTION_MODELS)}, got {self.model!r}")
         coefficients = tuple(float(d) for d in self.distortion or ())
-        if not all(math.isfinite(d) for d in coefficients):
-            raise ValueError(f"camera distortion must be finite, got {coefficients}")
+        if not all(abs(d) <= MAX_COEFFICIENT for d in coefficients):
+            raise ValueError(f"camera distortion must be finite and at most {MAX_COEFFICIENT:g}, got {coefficients}")
         if coefficients and len(coefficients) not in DISTORTION_MODELS[self.model]:
             raise ValueError(
                 f"camera distortion of {self.model} takes {DISTORTION_MODELS[self.model]} coefficients, "

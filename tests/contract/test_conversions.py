@@ -125,6 +125,7 @@ def test_camera_round_trip():
         ({"distortion_model": "fancy"}, "distortion model must be one of .* got 'fancy'"),
         ({"d": [0.1] * 3}, "distortion of plumb_bob takes .* got 3"),
         ({"d": [float("inf")] * 5}, "distortion must be finite"),
+        ({"d": [1e308, 0.0, 0.0, 0.0, 0.0]}, "distortion must be finite and at most 1e.06"),
         ({"distortion_model": "equidistant"}, "distortion of equidistant takes .4,. coefficients, got 5"),
         ({"binning_x": 2}, "binning_x must be 0 or 1, got 2"),
         ({"binning_y": 4}, "binning_y must be 0 or 1, got 4"),
