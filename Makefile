@@ -16,7 +16,7 @@ ROS := $(shell $(PYTHON) -c 'import sys; print({10: "kilted", 11: "jazzy", 12: "
 ROS_PACKAGES := sensor-msgs visualization-msgs diagnostic-msgs rosidl-default-generators rosidl-core-generators \
   ament-cmake ament-package ament-cmake-include-directories ament-cmake-ros python-cmake-module ament-cmake-gmock \
   ament-cmake-gtest ament-cmake-pytest gmock-vendor gtest-vendor rmw-implementation-cmake fastrtps-cmake-module
-ROS_SOURCES := CMakeLists.txt package.xml $(wildcard cmake/* config/* launch/* msg/* rviz/* srv/* ros2_ws/src/diffpose_ros/*.py)
+ROS_SOURCES := CMakeLists.txt package.xml $(wildcard cmake/* config/* launch/* msg/* rviz/* srv/* ros2_ws/src/diffpose_ros/*.py ros2_ws/src/diffpose_ros/*/*.py)
 
 .PHONY: demo test audit setup check clean
 

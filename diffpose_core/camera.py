@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 # Number of coefficients each sensor_msgs/CameraInfo distortion_model carries.
 DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
+MAX_COEFFICIENT = 1e6
+"""Of distortion: no lens is near it, and far beyond it pixels are no numbers any more."""
 MIN_DEPTH_M = 0.05
+MIN_SLOPE = 0.1
+"""Image radius per angle, in focal lengths per radian, below which a fisheye polynomial is about to fold."""
 MAX_ANGLE_RAD = math.radians(88)
 """Pixels further from the optical axis get the ray at this angle: at 90 degrees x/z is infinite."""
-HALVINGS = 50
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,12 @@ class Camera:
         width, height: image size, px.
         distortion: coefficients in OpenCV's order; None, empty or all zeros for none, whatever the model (as
             image_geometry reads it): a fisheye lens with no term above the first is not expressible.
-        model: name of the distortion model as in sensor_msgs/CameraInfo.
+        model: name of the distortion model as in sensor_msgs/CameraInfo. ``equidistant`` is the fisheye of Kannala and
+            Brandt (PAMI 2006) with OpenCV's four coefficients.
 
     Raises:
-        ValueError: a field is not finite, not positive where it must be, or the
-            principal point lies far outside the image.
+        ValueError: a field is not finite, not positive where it must be, the principal point lies far outside the
+            image, or the model is unknown or has another number of coefficients.
     """
 
     fx: float
@@ -60,8 +63,8 @@ class Camera:
         if self.model not in DISTORTION_MODELS:
             raise ValueError(f"camera distortion model must be one of {sorted(DISTORTION_MODELS)}, got {self.model!r}")
         coefficients = tuple(float(d) for d in self.distortion or ())
-        if not all(math.isfinite(d) for d in coefficients):
-            raise ValueError(f"camera distortion must be finite, got {coefficients}")
+        if not all(abs(d) <= MAX_COEFFICIENT for d in coefficients):
+            raise ValueError(f"camera distortion must be finite and at most {MAX_COEFFICIENT:g}, got {coefficients}")
         if coefficients and len(coefficients) not in DISTORTION_MODELS[self.model]:
             raise ValueError(
                 f"camera distortion of {self.model} takes {DISTORTION_MODELS[self.model]} coefficients, "
@@ -97,90 +100,85 @@ class Camera:
         f = 0.5 * width / math.tan(math.radians(horizontal_deg) / 2)
         return cls(f, f, (width - 1) / 2, (height - 1) / 2, width, height)
 
+    @property
+    def _is_fisheye(self) -> bool:
+        return self.model == "equidistant" and self.distortion is not None
+
+    @cached_property
+    def valid_angle_rad(self) -> float:
+        """Angle off the axis, radians, up to which an equidistant lens is valid: beyond it the polynomial folds."""
+        angles = torch.linspace(0, math.pi, 3143, dtype=torch.float64)
+        flat = torch.nonzero(~(self._slope(angles) >= MIN_SLOPE))
+        return float(angles[max(int(flat[0]) - 1, 0)]) if len(flat) else math.pi
+
+    def _slope(self, angle: Tensor) -> Tensor:
+        """Derivative of a fisheye's image radius by the angle within the valid ones."""
+        k1, k2, k3, k4 = self.distortion or (0.0,) * 4
+        t2 = angle * angle
+        return 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
+
+    def _radius(self, angle: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a fisheye's image radius in focal lengths, and its derivative by the angle, radians."""
+        k1, k2, k3, k4 = self.distortion or (0.0,) * 4
+        valid = angle.clamp_max(self.valid_angle_rad)
+        t2 = valid * valid
+        slope = self._slope(valid)
+        # On along the tangent: outwards, so that what the lens cannot see does not come back into the image.
+        return valid * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4)))) + slope * (angle - valid), slope
+
+    def _angle(self, radius: Tensor) -> Tensor:
+        """Invert :meth:`_radius`: bisection, and one step of Newton for the last digits and the derivative."""
+        with torch.no_grad():
+            low, high = torch.zeros_like(radius), torch.full_like(radius, math.pi)
+            for _ in range(24):
+                angle = (low + high) / 2
+                below = self._radius(angle)[0] < radius
+                low, high = torch.where(below, angle, low), torch.where(below, high, angle)
+        reached, slope = self._radius(low)
+        return low + (radius - reached) / slope
+
+    def _fisheye(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2"]:
+        across = _norm(points[..., :2])
+        radius, _ = self._radius(torch.atan2(across, points[..., 2]))
+        return points[..., :2] * (radius / across)[..., None]
+
     def distort(self, rays: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
         """Apply the lens to normalised image coordinates (x/z, y/z)."""
         if self.distortion is None:
             return rays
+        if self._is_fisheye:
+            return self._fisheye(torch.nn.functional.pad(rays, (0, 1), value=1.0))
         x, y = rays.unbind(-1)
         r2 = x * x + y * y
-        if self.model == "equidistant":
-            r = torch.sqrt(r2 + 1e-18)
-            theta = torch.atan(r)
-            bent = theta.clamp_max(self._valid_angle_rad)
-            return rays * ((self._bend(bent) + (theta - bent)) / r)[..., None]
         k1, k2, p1, p2, k3, k4, k5, k6 = (*self.distortion, 0.0, 0.0, 0.0, 0.0)[:8]
         radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
         dx = 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
         dy = p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
         return torch.stack([x * radial + dx, y * radial + dy], dim=-1)
 
-    @cached_property
-    def _valid_angle_rad(self) -> float:
-        """Angle to the optical axis up to which the equidistant model's image radius grows; at most 90 degrees.
-
-        Beyond it a fitted polynomial would fold people at the rim back into the image; :meth:`distort` goes on with
-        an ideal fisheye's slope there.
-        """
-        assert self.distortion is not None
-        slope = np.polynomial.Polynomial([1, *(c * k for c, k in zip((3, 5, 7, 9), self.distortion, strict=True))])
-        turns = [t.real for t in map(complex, slope.roots()) if abs(t.imag) < 1e-12 and t.real > 0]  # squared angles
-        return min([math.pi / 2, *(math.sqrt(t) for t in turns)])
-
-    def _bend(self, theta: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Return the radius on the image plane, in focal lengths, at an angle to the optical axis (Kannala-Brandt)."""
-        k1, k2, k3, k4 = self.distortion or ()
-        t2 = theta * theta
-        return theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
-
-    def _fisheye_jacobian(self, rays: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
-        """Derivative of the equidistant :meth:`distort`: one factor across the radius, another along it.
-
-        Central differences serve no more at wide angles, where the lens squeezes a large x/z into few pixels.
-        """
-        r = torch.sqrt((rays * rays).sum(-1) + 1e-18)
-        theta = torch.atan(r)
-        bent = theta.clamp_max(self._valid_angle_rad)
-        t2 = bent * bent
-        k1, k2, k3, k4 = self.distortion or ()
-        slope = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
-        slope = torch.where(theta > bent, 1.0, slope)
-        across = (self._bend(bent) + (theta - bent)) / r
-        along = slope / (1 + r * r)
-        direction = rays / r[..., None]
-        eye = torch.eye(2, dtype=rays.dtype, device=rays.device)
-        outer = direction[..., :, None] * direction[..., None, :]
-        return across[..., None, None] * eye + (along - across)[..., None, None] * outer
-
-    def _unbend(self, target: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Invert the equidistant model by bisection: it is monotone up to its valid angle."""
-        radius = target.norm(dim=-1)
-        low = torch.zeros_like(radius)
-        high = torch.full_like(radius, min(self._valid_angle_rad, MAX_ANGLE_RAD))
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            inside = self._bend(middle) < radius
-            low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-        return target * torch.where(radius > 1e-6, high.tan() / radius.clamp_min(1e-6), 1.0)[..., None]
-
     def project(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2"]:
         """Project metres in the optical frame to pixels; depth is clamped to at least 5 cm.
 
-        What lies behind the camera is nowhere near its image then, also where a fisheye lens of more than 180 degrees
-        would show it.
+        Equidistant: exact for any depth, by the angle off the axis; beyond ``valid_angle_rad`` the image radius grows
+        on linearly.
         """
-        depth = points[..., 2:].clamp_min(MIN_DEPTH_M)
-        pixels = self.distort(points[..., :2] / depth)
+        if self._is_fisheye:
+            pixels = self._fisheye(points)
+        else:
+            depth = points[..., 2:].clamp_min(MIN_DEPTH_M)
+            pixels = self.distort(points[..., :2] / depth)
         return pixels * pixels.new_tensor([self.fx, self.fy]) + pixels.new_tensor([self.cx, self.cy])
 
     def unproject(self, pixels: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Return undistorted normalised coordinates (x/z, y/z) of pixels, by fixed-point iteration or bisection.
+        """Return undistorted normalised coordinates (x/z, y/z) of pixels, by fixed-point iteration.
 
-        Pixels that the equidistant model cannot reach, or beyond ``MAX_ANGLE_RAD``, get the ray at that limit.
+        Equidistant: exact up to ``MAX_ANGLE_RAD``. Wider pixels get the widest ray in their direction.
         """
         target = (pixels - pixels.new_tensor([self.cx, self.cy])) / pixels.new_tensor([self.fx, self.fy])
+        if self._is_fisheye:
+            radius = _norm(target)
+            return target * (torch.tan(self._angle(radius).clamp_max(MAX_ANGLE_RAD)) / radius)[..., None]
         rays = target
-        if self.distortion is not None and self.model == "equidistant":
-            return self._unbend(target)
         if self.distortion is not None:
             for _ in range(20):
                 rays = rays + (target - self.distort(rays))
@@ -188,6 +186,8 @@ class Camera:
 
     def jacobian(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2 3"]:
         """Derivative of :meth:`project` with respect to the point, px per metre."""
+        if self._is_fisheye:
+            return self._fisheye_jacobian(points) * points.new_tensor([[self.fx], [self.fy]])
         depth = points[..., 2].clamp_min(MIN_DEPTH_M)
         rays = points[..., :2] / depth[..., None]
         zero = torch.zeros_like(depth)
@@ -201,8 +201,6 @@ class Camera:
         focal = pinhole.new_tensor([[self.fx], [self.fy]])
         if self.distortion is None:
             return pinhole * focal
-        if self.model == "equidistant":
-            return (self._fisheye_jacobian(rays) @ pinhole) * focal
         # The lens is smooth and two-dimensional: central differences are exact to ~1e-6 and need no graph.
         step = 1e-3
         columns = []
@@ -211,3 +209,18 @@ class Camera:
             offset[axis] = step
             columns.append((self.distort(rays + offset) - self.distort(rays - offset)) / (2 * step))
         return (torch.stack(columns, -1) @ pinhole) * focal
+
+    def _fisheye_jacobian(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2 3"]:
+        across, depth = _norm(points[..., :2]), points[..., 2]
+        radius, slope = self._radius(torch.atan2(across, depth))
+        outwards = points[..., :2] / across[..., None]
+        radial = outwards[..., :, None] * outwards[..., None, :]
+        around = torch.eye(2, dtype=points.dtype, device=points.device) - radial
+        per_angle = slope / (across**2 + depth**2).clamp_min(MIN_DEPTH_M**2)
+        lateral = radial * (per_angle * depth)[..., None, None] + around * (radius / across)[..., None, None]
+        return torch.cat([lateral, (-outwards * (per_angle * across)[..., None])[..., None]], -1)
+
+
+def _norm(xy: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    """Length, differentiable at zero."""
+    return torch.sqrt((xy * xy).sum(-1) + 1e-18)

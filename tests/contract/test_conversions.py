@@ -125,7 +125,10 @@ def test_camera_round_trip():
         ({"distortion_model": "fancy"}, "distortion model must be one of .* got 'fancy'"),
         ({"d": [0.1] * 3}, "distortion of plumb_bob takes .* got 3"),
         ({"d": [float("inf")] * 5}, "distortion must be finite"),
+        ({"d": [1e308, 0.0, 0.0, 0.0, 0.0]}, "distortion must be finite and at most 1e.06"),
+        ({"distortion_model": "equidistant"}, "distortion of equidistant takes .4,. coefficients, got 5"),
         ({"binning_x": 2}, "binning_x must be 0 or 1, got 2"),
+        ({"binning_y": 4}, "binning_y must be 0 or 1, got 4"),
     ],
 )
 def test_bad_calibrations_are_refused(change, words):
@@ -136,11 +139,26 @@ def test_bad_calibrations_are_refused(change, words):
         conversions.camera_from_info(info, 640, 480)
 
 
-def test_a_region_of_interest_is_refused():
+@pytest.mark.parametrize(
+    ("region", "words"),
+    [
+        ({"x_offset": 8}, "roi must start at 0, 0, got 8, 0"),
+        ({"width": 320, "height": 480}, "roi.width must be 0 or width = 640, got 320"),
+        ({"width": 640, "height": 240}, "roi.height must be 0 or height = 480, got 240"),
+    ],
+)
+def test_a_region_of_interest_is_refused(region, words):
     info = conversions.camera_info(CAMERA, Header())
-    info.roi.x_offset = 8
-    with pytest.raises(ValueError, match="roi must start at 0, 0, got 8, 0"):
+    for name, value in region.items():
+        setattr(info.roi, name, value)
+    with pytest.raises(ValueError, match=words):
         conversions.camera_from_info(info, 640, 480)
+
+
+def test_a_region_of_interest_that_is_the_whole_image_is_none():
+    info = conversions.camera_info(CAMERA, Header())
+    info.roi.width, info.roi.height = 640, 480
+    assert conversions.camera_from_info(info, 640, 480) == CAMERA
 
 
 def test_heatmaps_round_trip():

@@ -253,6 +253,21 @@ def test_calibration_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("equidistant", (0.02, -0.01, 0.003, -0.001)),
+        ("rational_polynomial", (0.3, -0.1, 0.001, -0.001, 0.02, 0.5, -0.05, 0.01)),
+    ],
+)
+def test_calibration_files_of_other_models(tmp_path, model, coefficients):
+    path = tmp_path / "head.yaml"
+    text = CALIBRATION.replace("plumb_bob", model).replace("cols: 5", f"cols: {len(coefficients)}")
+    path.write_text(text.replace("[0.1, -0.2, 0.001, 0.002, 0.0]", str(list(coefficients))))
+    camera = load_calibration(path)
+    assert (camera.model, camera.distortion) == (model, coefficients)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "words"),
     [
         ("camera_matrix", "kamera_matrix", "camera_matrix is missing"),
@@ -260,6 +275,8 @@ def test_calibration_file(tmp_path):
         ("500.0", "much", "could not convert string to float: 'much'"),
         ("500.0", "-500.0", "fx must be positive"),
         ("plumb_bob", "fancy", "distortion model must be one of"),
+        ("plumb_bob", "equidistant", "distortion of equidistant takes .4,. coefficients, got 5"),
+        ("image_width: 640", "image_width: 640.5", "image_width must be a whole number, got 640.5"),
         ("image_width: 640", "image_width: [", "is not YAML"),
     ],
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from diffpose_core import H36M17, Camera, Heatmaps, PoseEstimator, PosePrior
 from diffpose_core.camera import MAX_ANGLE_RAD
+from diffpose_core.metrics import mpjpe, root_relative
 
 LENSES = {
     "none": ("plumb_bob", None),
@@ -48,13 +49,13 @@ def test_unproject_inverts_project_and_jacobian_is_its_derivative(lens):
     torch.testing.assert_close(cam.jacobian(x), exact, atol=1e-2, rtol=1e-4)
 
 
+K = np.array([[300.0, 0, 321.0], [0, 290.0, 238.0], [0, 0, 1]])
 FISHEYES = [
     LENSES["equidistant"][1],
     (-0.0135, 0.0205, -0.0179, 0.0042),  # a lens of 160 degrees
     (0.5, -0.3, 0.1, 0.02),
-    (-0.3, 0.0, 0.0, 0.0),  # grows only up to 1 / sqrt(0.9) rad
+    (-0.3, 0.0, 0.0, 0.0),  # valid only up to 1 rad
 ]
-FOLD_RAD = 1 / math.sqrt(0.9)
 
 
 def fisheye(coefficients: tuple[float, ...]) -> Camera:
@@ -91,26 +92,12 @@ def test_the_jacobian_of_a_fisheye_is_its_derivative_also_at_wide_angles(coeffic
     torch.testing.assert_close(cam.jacobian(x.float()), exact.float(), atol=2e-3, rtol=1e-4)
 
 
-def test_what_a_folding_polynomial_would_bring_back_stays_outside():
-    """theta - 0.3 theta^3 falls again beyond 60.4 degrees: 85 degrees would land where 35 do."""
-    cam = fisheye(FISHEYES[3])
-    radius = [(cam.project(around(math.radians(d)))[0, 0] - cam.cx).item() for d in (30, 50, 60, 61, 70, 85, 89)]
-    assert radius == sorted(radius)
-    rim = 300 * FOLD_RAD * (1 - 0.3 * FOLD_RAD**2)
-    assert radius[2] < rim < radius[3]
-    behind = cam.project(torch.tensor([[0.5, 0.3, -2.0], [-1.0, 0.0, -0.5]]))
-    assert ((behind - torch.tensor([cam.cx, cam.cy])).norm(dim=-1) > rim).all()
-    folded = (math.radians(85) - 0.3 * math.radians(85) ** 3, math.radians(35) - 0.3 * math.radians(35) ** 3)
-    assert folded[0] < folded[1]
-
-
 def test_pixels_that_no_ray_reaches_get_the_one_at_the_limit():
     far = torch.tensor([[321.0 + 1e5, 238.0], [321.0, 238.0 - 1e5]], dtype=torch.float64)
-    tangent = fisheye(FISHEYES[3]).unproject(far)
-    np.testing.assert_allclose(tangent.numpy(), np.tan(FOLD_RAD) * np.array([[1, 0], [0, -1]]), atol=1e-6)
-    tangent = fisheye(FISHEYES[0]).unproject(far)
-    np.testing.assert_allclose(tangent.numpy(), math.tan(MAX_ANGLE_RAD) * np.array([[1, 0], [0, -1]]), atol=1e-6)
-    assert fisheye(FISHEYES[0]).unproject(torch.tensor([[321.0, 238.0]])).tolist() == [[0.0, 0.0]]
+    for k in FISHEYES:
+        rays = fisheye(k).unproject(far)
+        np.testing.assert_allclose(rays.numpy(), math.tan(MAX_ANGLE_RAD) * np.array([[1, 0], [0, -1]]), atol=1e-6)
+        assert fisheye(k).unproject(torch.tensor([[321.0, 238.0]])).tolist() == [[0.0, 0.0]]
 
 
 def test_zero_coefficients_are_no_lens_whatever_the_model():
@@ -119,6 +106,135 @@ def test_zero_coefficients_are_no_lens_whatever_the_model():
     for model, n in (("plumb_bob", 5), ("rational_polynomial", 8), ("equidistant", 4)):
         cam = Camera(300.0, 290.0, 321.0, 238.0, 640, 480, (0.0,) * n, model)
         assert torch.equal(cam.project(points()), straight.project(points()))
+
+
+coefficients = st.tuples(*[st.floats(-0.5, 0.5)] * 4).filter(any)
+azimuths = st.floats(0, 2 * math.pi)
+
+
+def toward(angle: float, azimuth: float, distance_m: float = 2.0) -> torch.Tensor:
+    """A point at this angle off the axis."""
+    across = math.sin(angle)
+    point = [across * math.cos(azimuth), across * math.sin(azimuth), math.cos(angle)]
+    return distance_m * torch.tensor(point, dtype=torch.float64)
+
+
+FISHEYE = Camera(300.0, 310.0, 320.0, 240.0, 640, 480, LENSES["equidistant"][1], "equidistant")
+
+
+@pytest.mark.parametrize(
+    ("point", "pixel"),
+    [  # by cv2.fisheye.projectPoints of OpenCV 5.0, fx 300, fy 310, cx 320, cy 240
+        ([1.0, 0.0, 1.0], [557.7615412679982, 240.0]),
+        ([0.3, -0.2, 1.0], [406.5734499670682, 180.36051224490856]),
+        ([3.0, -2.0, 1.0], [648.3122339560907, 13.829349941359766]),
+    ],
+)
+def test_known_pixels_of_a_fisheye(point, pixel):
+    x = torch.tensor(point, dtype=torch.float64)
+    assert FISHEYE.project(x).tolist() == pytest.approx(pixel, abs=1e-9)
+    ray = FISHEYE.unproject(torch.tensor(pixel, dtype=torch.float64))
+    assert ray.tolist() == pytest.approx(point[:2], abs=1e-9)
+
+
+@given(coefficients, st.floats(0, 1), azimuths)
+def test_a_fisheye_is_that_of_opencv_up_to_its_fold_or_88_degrees(k, share, azimuth):
+    cam = fisheye(k)
+    x = toward(share * min(cam.valid_angle_rad, MAX_ANGLE_RAD), azimuth)
+    expected, _ = cv2.fisheye.projectPoints(x.numpy().reshape(1, 1, 3), np.zeros(3), np.zeros(3), K, np.array(k))
+    np.testing.assert_allclose(cam.project(x).numpy(), expected.ravel(), rtol=1e-9, atol=1e-6)
+
+
+@given(coefficients, st.floats(0, math.radians(87.9)), azimuths)
+def test_a_fisheye_is_invertible_even_beyond_its_fold(k, angle, azimuth):
+    cam = fisheye(k)
+    x = toward(angle, azimuth)
+    ray = cam.unproject(cam.project(x))
+    torch.testing.assert_close(ray, x[:2] / x[2], atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close(cam.distort(ray), cam.distort(x[:2] / x[2]), atol=1e-8, rtol=1e-6)
+
+
+@given(coefficients, azimuths, st.floats(0, 3.14), st.floats(0, 3.14))
+def test_the_wider_the_angle_the_farther_out_the_pixel(k, azimuth, one, other):
+    cam = fisheye(k)
+    near, far = sorted((one, other))
+    centre, focal = torch.tensor([321.0, 238.0]), torch.tensor([300.0, 290.0])
+    radii = [float(((cam.project(toward(a, azimuth)) - centre) / focal).norm()) for a in (near, far)]
+    # The slope is at least 0.1 at every angle that valid_angle_rad looks at, and little less between them.
+    assert radii[1] - radii[0] >= 0.05 * (far - near) - 1e-6
+
+
+def test_a_fisheye_sees_beside_and_behind_itself():
+    """a + 0.1 a^3 is 1.958375 at 90 degrees, 3.664274 at 135."""
+    cam = fisheye((0.1, 0.0, 0.0, 0.0))
+    assert cam.valid_angle_rad == math.pi
+    assert cam.project(torch.tensor([2.0, 0.0, 0.0])).tolist() == pytest.approx([321 + 300 * 1.958375, 238.0])
+    assert cam.project(torch.tensor([0.0, -1.0, -1.0])).tolist() == pytest.approx([321.0, 238 - 290 * 3.664274])
+
+
+def test_what_is_behind_a_fisheye_is_not_in_its_image():
+    """A depth clamped to 5 cm, or OpenCV's x/z, would put it there."""
+    behind = torch.tensor([[0.1, 0.0, -1.0], [0.02, -0.01, -2.0], [-0.05, 0.05, -0.3]])
+    for k in FISHEYES[:3]:
+        pixels = fisheye(k).project(behind)
+        assert ((pixels < 0) | (pixels > torch.tensor([639.0, 479.0]))).any(-1).all()
+
+
+def test_a_fisheye_does_not_fold_back_into_the_image():
+    """1 - 0.9 angle^2 is 0.1 at 1 rad: there the radius is 0.7, the polynomial's at 1.5 rad 0.4875."""
+    cam = fisheye((-0.3, 0.0, 0.0, 0.0))
+    assert cam.valid_angle_rad == pytest.approx(1.0, abs=1e-3)
+    for angle, radius in ((0.5, 0.4625), (1.0, 0.7), (1.5, 0.75)):
+        assert float(cam.project(toward(angle, 0.0))[0]) == pytest.approx(321 + 300 * radius, abs=0.1)
+
+
+@given(coefficients, st.floats(0.01, 3.1), azimuths, st.floats(0.1, 10))
+def test_the_jacobian_of_a_fisheye_is_its_derivative(k, angle, azimuth, distance_m):
+    cam, x = fisheye(k), toward(angle, azimuth, distance_m)
+    torch.testing.assert_close(cam.jacobian(x), torch.func.jacrev(cam.project)(x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.0, 2.0), (0.0, 0.0, 0.0), (0.0, 0.0, -2.0), (0.1, 0.0, 0.0)])
+def test_nothing_of_a_fisheye_is_infinite_anywhere(point):
+    x = torch.tensor(point, requires_grad=True)
+    pixel = FISHEYE.project(x)
+    pixel.sum().backward()
+    for value in (pixel, x.grad, FISHEYE.jacobian(x)):
+        assert torch.isfinite(value).all()
+    ahead = torch.tensor([0.0, 0.0, 2.0])
+    assert FISHEYE.jacobian(ahead).tolist() == [[150.0, 0.0, 0.0], [0.0, 155.0, 0.0]]
+
+
+@pytest.mark.parametrize("k", [(0.1,) * 3, (0.1,) * 5])
+def test_a_fisheye_takes_four_coefficients(k):
+    with pytest.raises(ValueError, match=rf"of equidistant takes \(4,\) coefficients, got {len(k)}"):
+        Camera(500, 500, 320, 240, 640, 480, k, "equidistant")
+
+
+def test_people_are_estimated_through_a_fisheye_as_well_as_through_a_pinhole():
+    prior = PosePrior.from_pretrained()
+    pinhole = Camera(400.0, 400.0, 639.5, 479.5, 1280, 960)
+    lens = Camera(400.0, 400.0, 639.5, 479.5, 1280, 960, (0.02, -0.01, 0.003, -0.001), "equidistant")
+    relative = prior.sample(4, torch.Generator().manual_seed(3))
+    noise_px = 2 * torch.randn(4, 17, 2, generator=torch.Generator().manual_seed(9))
+    aside = math.radians(50)
+    people = relative + 3 * torch.tensor([math.sin(aside), 0.1, math.cos(aside)])
+
+    def errors(by: Camera, told: Camera) -> tuple[float, float]:
+        """Mean error of the pose and of the place, metres."""
+        covariance = 4 * torch.eye(2).expand(4, 17, 2, 2)
+        seen = Heatmaps.from_keypoints(by.project(people) + noise_px, covariance, torch.ones(4, 17), H36M17)
+        mean = PoseEstimator(prior)(seen, told, 30, torch.Generator().manual_seed(0)).mean
+        pose = mpjpe(root_relative(mean), root_relative(people)).mean()
+        return float(pose), float((mean - people)[:, 0].norm(dim=-1).mean())
+
+    pose, place = errors(pinhole, pinhole)
+    fisheye_pose, fisheye_place = errors(lens, lens)
+    assert fisheye_pose < 1.1 * pose
+    assert fisheye_place < 1.1 * place
+    mistaken_pose, mistaken_place = errors(lens, pinhole)
+    assert mistaken_pose > 1.4 * pose
+    assert mistaken_place > 3 * place
 
 
 def test_a_person_at_the_side_of_a_fisheye_is_found():

@@ -91,6 +91,6 @@ def test_a_graph_that_is_well(client, start, doctor):
 
 
 def test_nobody_is_there(doctor):
-    status, output = doctor("nowhere", lambda: None)
+    status, output = doctor("nowhere", lambda: None, "--seconds", "3")
     assert status == 1
     assert "no node of diffpose is seen" in output

@@ -11,7 +11,7 @@ from diffpose_core import Camera
 
 
 def load_calibration(path: str | Path) -> Camera:
-    """Read a calibration YAML.
+    """Read a calibration YAML: the camera of the raw image, of any model that :class:`Camera` knows.
 
     Raises:
         FileNotFoundError: no such file.
@@ -27,7 +27,7 @@ def load_calibration(path: str | Path) -> Camera:
     try:
         matrix = _numbers(data, "camera_matrix", 9)
         distortion = _numbers(data, "distortion_coefficients", None)
-        size = [int(_entry(data, name)) for name in ("image_width", "image_height")]
+        size = [_pixels(data, name) for name in ("image_width", "image_height")]
         model = str(data.get("distortion_model", "plumb_bob"))
         return Camera.from_matrix([matrix[:3], matrix[3:6], matrix[6:]], size[0], size[1], distortion, model)
     except (TypeError, ValueError) as error:
@@ -38,6 +38,13 @@ def _entry(data: dict[str, Any], name: str) -> Any:
     if name not in data:
         raise ValueError(f"{name} is missing")
     return data[name]
+
+
+def _pixels(data: dict[str, Any], name: str) -> int:
+    value = _entry(data, name)
+    if type(value) is not int:
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    return value
 
 
 def _numbers(data: dict[str, Any], name: str, count: int | None) -> list[float]:

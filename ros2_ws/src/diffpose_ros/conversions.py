@@ -94,15 +94,19 @@ def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
     """Return the camera of an image of that size.
 
     Raises:
-        ValueError: naming the field that is wrong.
+        ValueError: naming the field that is wrong, or that says the image is binned or a part of the camera's.
     """
-    if (info.width, info.height) != (width, height):
-        raise ValueError(f"camera_info is for {info.width} x {info.height} px, the image has {width} x {height}")
     for name in ("binning_x", "binning_y"):
         if getattr(info, name) > 1:
             raise ValueError(f"camera_info {name} must be 0 or 1, got {getattr(info, name)}")
     if info.roi.x_offset or info.roi.y_offset:
         raise ValueError(f"camera_info roi must start at 0, 0, got {info.roi.x_offset}, {info.roi.y_offset}")
+    for name in ("width", "height"):
+        full, part = getattr(info, name), getattr(info.roi, name)
+        if part not in (0, full):
+            raise ValueError(f"camera_info roi.{name} must be 0 or {name} = {full}, got {part}")
+    if (info.width, info.height) != (width, height):
+        raise ValueError(f"camera_info is for {info.width} x {info.height} px, the image has {width} x {height}")
     model = info.distortion_model or "plumb_bob"
     try:
         return Camera.from_matrix(

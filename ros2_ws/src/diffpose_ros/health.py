@@ -130,10 +130,14 @@ class Health:
             self._counts[name] += 1
 
     def _complain(self, reason: str, detail: str = "") -> None:
-        now = time.monotonic()
         text = f"{reason}: {detail}" if detail else reason
         with self._lock:
             self._last_complaint = text
+        self._log(reason, text)
+
+    def _log(self, reason: str, text: str) -> None:
+        now = time.monotonic()
+        with self._lock:
             quiet = now - self._logged_s.get(reason, -math.inf) < LOG_AGAIN_S
             if not quiet:
                 if len(self._logged_s) > 100:
@@ -162,16 +166,20 @@ class Health:
         states = [self._node.state, self._broken, self.idle]
         states += [f"{t.name} {t.state(expected, now_s)} {t.level(expected, now_s)}" for t in self._judged()]
         if states != self._published_states or now_s - self._published_s >= PERIOD_S:
-            self._published_states = states
-            self.publish()
+            changed, self._published_states = states != self._published_states, states
+            statuses = self.publish()
+            for status in statuses[1:] if changed else []:
+                if status.level[0] == ERROR:
+                    self._log(status.name, f"{status.name.partition(': ')[2]}: {status.message}")
 
-    def publish(self) -> None:
-        """Publish the state."""
+    def publish(self) -> list[DiagnosticStatus]:
+        """Publish the state and return it: of health, then of the topics."""
         now_s = self._published_s = time.monotonic()
         topics = [self._topic_status(topic, now_s) for topic in self._topics]
         array = DiagnosticArray(status=[self._status(topics), *topics])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
+        return list(array.status)
 
     def _topic_status(self, topic: TopicHealth, now_s: float) -> DiagnosticStatus:
         input_ = topic.direction == "input"

@@ -258,6 +258,9 @@ def run(create: Callable[[], ManagedNode[Any]], threads: int = 1) -> int:
         except InvalidHandle:
             # A callback of another thread answered on what a transition had destroyed: nobody is there to hear it.
             node.get_logger().debug("a callback outlived its service")
+    # It ends already: a second signal, while the interpreter is torn down, must not make that an error.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     node.close()
     rclpy.shutdown()
     return 1 if failed else 0

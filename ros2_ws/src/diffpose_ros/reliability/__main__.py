@@ -51,8 +51,11 @@ def machine() -> dict[str, Any]:
 def main() -> int:
     """Run one measurement."""
     parser = argparse.ArgumentParser(prog="python -m diffpose_ros.reliability", description=__doc__)
-    parser.add_argument("what", choices=("latency", "overload", "soak", "transport", "corrupt", "fuzz"))
+    parser.add_argument(
+        "what", choices=("latency", "overload", "soak", "cycles", "faults", "transport", "corrupt", "fuzz")
+    )
     parser.add_argument("--seconds", type=float, default=600.0, help="of overload, soak, transport")
+    parser.add_argument("--rounds", type=int, default=200, help="of cycles and faults")
     parser.add_argument("--frames", type=int, default=200, help="of latency, per row")
     parser.add_argument("--rate-hz", type=float, default=2.0, help="of latency and soak: a rate that is kept up with")
     parser.add_argument("--count", type=int, default=1200, help="of corrupt and fuzz: files, inputs of a kind")
@@ -64,7 +67,7 @@ def main() -> int:
     os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     # After the domain is set: these modules talk to ROS.
-    from diffpose_ros.reliability import corrupt, fuzz, latency, overload, soak, transport
+    from diffpose_ros.reliability import corrupt, cycles, faults, fuzz, latency, overload, soak, transport
 
     overrides = _overrides(args.set)
     folder = Path(tempfile.mkdtemp(prefix="diffpose_reliability_"))
@@ -74,6 +77,8 @@ def main() -> int:
         ),
         "overload": (lambda: overload.overload(args.prefix, folder, overrides, args.seconds), overload.summary),
         "soak": (lambda: soak.soak(args.prefix, folder, overrides, args.seconds, args.rate_hz), soak.summary),
+        "cycles": (lambda: cycles.cycles(args.prefix, folder, overrides, args.rounds), cycles.summary),
+        "faults": (lambda: faults.faults(args.prefix, folder, overrides, args.rounds), faults.summary),
         "transport": (lambda: transport.transport(args.prefix, args.seconds), transport.summary),
         "corrupt": (lambda: corrupt.corrupt(args.prefix, folder, args.count, args.seed), corrupt.summary),
         "fuzz": (lambda: fuzz.fuzz(args.prefix, folder, args.count, args.seed), fuzz.summary),

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
@@ -74,6 +77,7 @@ class Bench:
         self.health: dict[str, dict[str, str]] = {}
         self._arrivals: list[Arrival] = []
         self._lock = threading.Lock()
+        self._clients: dict[str, Any] = {}
         rclpy.init()
         self._node = rclpy.create_node("reliability")
         self._start_ns = self._node.get_clock().now().nanoseconds
@@ -124,6 +128,11 @@ class Bench:
         """Seconds since the listener's start."""
         return float(self._node.get_clock().now().nanoseconds - self._start_ns) * 1e-9
 
+    def first_result_after(self, taken_s: float, what: str) -> Arrival:
+        """Wait for the first result of an image that was taken later than this."""
+        self.wait(lambda: any(a.stamp_s > taken_s for a in self.arrivals), START_S, what)
+        return next(a for a in self.arrivals if a.stamp_s > taken_s)
+
     def wait(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
         """Wait until the condition holds.
 
@@ -161,6 +170,26 @@ class Bench:
             name: int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * page / 2**20
             for name, process in self.processes.running.items()
         }
+
+    def resources(self, node: str) -> dict[str, float]:
+        """Return a process's resident memory in MiB, its threads and its open files."""
+        folder = Path(f"/proc/{self.processes.running[node].pid}")
+        return {
+            "rss_mib": self.rss_mib()[node],
+            "threads": len(list((folder / "task").iterdir())),
+            "files": len(list((folder / "fd").iterdir())),
+        }
+
+    def change_state(self, node: str, transition: int) -> bool:
+        """Ask a node for a lifecycle transition and wait for it; return whether it succeeded."""
+        service = f"{node}/change_state"
+        if service not in self._clients:
+            self._clients[service] = self._node.create_client(ChangeState, service)
+        client = self._clients[service]
+        self.wait(client.service_is_ready, START_S, f"service {service}")
+        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        self.wait(future.done, START_S, f"transition {transition} of {node}")
+        return bool(future.result().success)
 
     def _open(self) -> dict[str, int]:
         each = {name: self.counters(name) for name in self.health}
