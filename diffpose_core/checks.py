@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+LARGEST_STD = 1e9
+"""The squares of larger ones leave the range of float32."""
+
 
 def checked(name: str, value: Tensor, shape: tuple[int | None, ...], allow_nan: bool = False) -> Tensor:
     """Return ``value`` as float32, its shape and finiteness checked.
@@ -28,12 +31,14 @@ def checked_std(name: str, std: float | Tensor, shape: tuple[int, ...]) -> Tenso
     """Return a standard deviation expanded to ``shape``.
 
     Raises:
-        ValueError: naming the field, if it is not positive and finite or cannot have that shape.
+        ValueError: naming the field, if it is not positive, more than 1e9, or cannot have that shape.
     """
     value = torch.as_tensor(std, dtype=torch.float32)
     bad = ~(torch.isfinite(value) & (value > 0))
     if bad.any():
         raise ValueError(f"{name} must be positive and finite, got {float(value[bad][0])}")
+    if (value > LARGEST_STD).any():
+        raise ValueError(f"{name} must be at most {LARGEST_STD:g}, got {float(value.max()):g}")
     try:
         return value.expand(shape)
     except RuntimeError:

@@ -98,10 +98,16 @@ def _factor(covariance: Float[Tensor, "*batch D D"]) -> Float[Tensor, "*batch D 
 
 
 def _cholesky(matrix: Float[Tensor, "*batch D D"]) -> Float[Tensor, "*batch D D"]:
-    """Cholesky factor; of matrices that rounding left without one, with some 1e-5 of their largest variance more."""
+    """Cholesky factor; of matrices that rounding left without one, with some 1e-5 of their largest variance more.
+
+    Raises:
+        ValueError: not finite: positions in the image that the camera cannot have overflow.
+    """
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if not failed.any():
         return factor
+    if not torch.isfinite(matrix).all():
+        raise ValueError("what was observed lies where the camera cannot see: its likelihood is not finite")
     lift = (failed > 0) * 1e-5 * matrix.diagonal(dim1=-2, dim2=-1).amax(-1)
     return torch.linalg.cholesky(matrix + torch.diag_embed(lift[..., None].expand(matrix.shape[:-1])))
 

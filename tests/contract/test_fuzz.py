@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,3 +115,24 @@ def test_corrupted_checkpoints_are_refused(tmp_path):
         kinds.add(kind)
     assert len(kinds) == 15
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_std_whose_square_overflows_is_refused():
+    from diffpose_core.checks import checked_std
+
+    assert checked_std("std", 1e9, (2,)).tolist() == [1e9, 1e9]
+    with pytest.raises(ValueError, match="std must be at most 1e\\+09, got 1e\\+30"):
+        checked_std("std", 1e30, (2,))
+
+
+def test_heatmaps_that_the_camera_cannot_have_are_refused_not_failed():
+    """Found by fuzzing a node: a tile that is sheared far out of a wide-angle camera's image."""
+    from diffpose_core import PoseEstimator, PosePrior, SamplerConfig
+    from diffpose_ros.conversions import heatmaps_from_message
+
+    message = heatmaps()[0]
+    message.persons[0].tile_to_image[3] = 640.0
+    found, camera = heatmaps_from_message(message)
+    estimator = PoseEstimator(PosePrior.from_pretrained(), "cpu", SamplerConfig(steps=1))
+    with pytest.raises(ValueError, match="its likelihood is not finite"):
+        estimator(found, camera, 2, torch.Generator().manual_seed(0))
