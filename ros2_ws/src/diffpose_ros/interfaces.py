@@ -24,7 +24,7 @@ class Endpoint:
         name: relative to the namespace of the node; from / absolute; from ~/ below the node.
         kind: its type.
         doc: what it is, for the document.
-        when: the parameter that must be set for it; empty: always.
+        when: what a parameter must be for it; a name alone: true; empty: always.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Interface:
 
 USE_SIM_TIME, USE_DEPTH, TF_EXTRINSICS = "use_sim_time", "use_depth", "extrinsics_file empty"
 TF, HUMANS, DETECTIONS = "publish_tf", "publish_humans", "publish_detections"
+RAW, COMPRESSED = "image_transport raw", "image_transport compressed"
 ESTIMATED = (
     Endpoint("human_pose3d/hypotheses", "diffpose/msg/Hypotheses", "Weighted skeletons of all persons."),
     Endpoint(
@@ -95,7 +96,8 @@ ALL = (
     Interface(
         "detector_node", "Finds persons in images and says where their joints may be.",
         subscribed=(
-            Endpoint("image_raw", "sensor_msgs/msg/Image", "Images."),
+            Endpoint("image_raw", "sensor_msgs/msg/Image", "Images.", RAW),
+            Endpoint("image_raw/compressed", "sensor_msgs/msg/CompressedImage", "JPEG or PNG.", COMPRESSED),
             Endpoint("camera_info", "sensor_msgs/msg/CameraInfo", "Their calibration, with the same stamps."),
         ),
         published=(
