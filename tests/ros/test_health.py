@@ -130,5 +130,4 @@ def test_latencies_mean_something_when_time_jumps_back(client, started):
     assert at(1000, 990) == (10.0, 10.0)
     jumps = client.count("replay/marker_node", "clock_jumps")
     assert at(100, 98) == (2.0, 2.0)
-    assert at(100, 900) == (2.0, 2.0)  # of before the jump: its latency is unknown
     client.wait_count("replay/marker_node", "clock_jumps", jumps + 1)
