@@ -274,7 +274,7 @@ def _cut(name):
         (_cut("keypoints"), r"persons\[1\].keypoints must hold 17 x 2 = 34 values, got 33"),
         (lambda m: m.joint_names.reverse(), "joint_names must be those of COCO17 in order"),
         (lambda m: setattr(m, "skeleton", "BODY25"), "skeleton must be one of .* got 'BODY25'"),
-        (lambda m: setattr(m, "tile_height", 0), "tile_height and tile_width must be at least 4, got 0 x 48"),
+        (lambda m: setattr(m, "tile_height", 0), "tile_height and tile_width must lie in 4..1024, got 0 x 48"),
         (lambda m: setattr(m.camera_info, "k", [0.0] * 9), "camera_info: camera matrix K is all zeros"),
         (lambda m: setattr(m, "camera_info", CameraInfo()), "camera_info: "),
     ],

@@ -18,6 +18,8 @@ from diffpose_core.detector import Detections
 from diffpose_core.observation import MISSING
 from diffpose_core.skeleton import SKELETONS, Skeleton
 
+MAX_TILE = 1024
+"""Rows and columns of a heatmap tile: nobody's may announce gigabytes, least of all where there are no persons."""
 SIDES = {
     "center": SkeletonDefinition.CENTER, "left": SkeletonDefinition.LEFT, "right": SkeletonDefinition.RIGHT,
 }  # fmt: skip
@@ -180,8 +182,8 @@ def heatmaps_from_message(message: HeatmapsMessage) -> tuple[Heatmaps, Camera]:
     info = message.camera_info
     camera = camera_from_info(info, info.width, info.height)
     count, joints, height, width = len(message.persons), len(skeleton), message.tile_height, message.tile_width
-    if min(height, width) < 4:
-        raise ValueError(f"tile_height and tile_width must be at least 4, got {height} x {width}")
+    if not 4 <= min(height, width) <= max(height, width) <= MAX_TILE:
+        raise ValueError(f"tile_height and tile_width must lie in 4..{MAX_TILE}, got {height} x {width}")
     log_density = _read(message.persons, "log_density", (joints, height, width))
     visibility = _read(message.persons, "visibility", (joints,))
     tile_to_image = _read(message.persons, "tile_to_image", (2, 3))
