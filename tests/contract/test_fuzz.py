@@ -60,10 +60,12 @@ def test_bytes_that_are_no_message_end_no_process(tmp_path):
     assert counts["refused"] + counts["taken"] > 0
 
 
-def test_announced_tiles_take_no_memory():
+@pytest.mark.parametrize("persons", [0, 1])
+def test_announced_tiles_take_no_memory(persons):
     message = heatmaps()[0]
+    del message.persons[persons:]
     message.tile_height = message.tile_width = 65535
-    with pytest.raises(ValueError, match=r"persons\[0\]\.log_density must hold 17 x 65535 x 65535"):
+    with pytest.raises(ValueError, match=r"tile_height and tile_width must lie in 4\.\.1024, got 65535 x 65535"):
         TARGETS["heatmaps"].use(message)
 
 
