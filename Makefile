@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 # The two commands of the README: `make demo` and `make test`.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Look the pinned packages up in a database of vulnerabilities; say loudly if that was not possible.
 
     .venv/audit/bin/python .ci/audit.py constraints.txt

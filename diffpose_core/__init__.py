@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Weighted 3D human pose hypotheses from 2D heatmaps with an unconditional diffusion prior."""
 
 from diffpose_core.camera import Camera

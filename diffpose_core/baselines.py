@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Other ways from the same observations to poses, to compare with; reachable from the benchmark only.
 
 Each is written from its paper as a guidance for :func:`diffpose_core.sampler.run`, as a prior for it, or, where the

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How thick bodies are: the radii of a body of capsules around the bones, and of its surface about the joints."""
 
 from __future__ import annotations

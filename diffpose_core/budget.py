@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How many steps and hypotheses an inference may take, so that it ends in time.
 
 Its time is modelled as

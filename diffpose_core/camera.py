@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The one camera model: pinhole with the lens distortions of OpenCV and ROS."""
 
 from __future__ import annotations

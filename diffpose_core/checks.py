@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Checks of what users pass: one clear error that names the field."""
 
 from __future__ import annotations

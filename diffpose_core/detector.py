@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """2D detector: YOLO-pose votes turned into one honest density per person and joint.
 
 YOLO-pose has no heatmaps. For every person it has some ten anchors that each

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The one facade: heatmaps and a camera in, a posterior over 3D poses out."""
 
 from __future__ import annotations

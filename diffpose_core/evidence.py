@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Evidence p(y): how well the observations agree with each other and with what bodies do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Files that others wrote, read as a whole: the bytes that are checked are the bytes that are used."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Several cameras at one instant: who is who across the views, and one posterior for each person."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Joint heatmaps as probability densities over image pixels.
 
 A heatmap is used as what it is, a density: a Gaussian mixture plus a uniform

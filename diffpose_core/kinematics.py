@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Where a body faces, and the joint angles of its limbs, from the positions of its joints.
 
 Body axes are those of REP 155 (and 103): x forward, out of the body, y to the person's left, z toward the head.

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Observation model: how keypoints of a detector's skeleton arise from the 17 inferred joints.
 
 A keypoint is a linear combination of inferred joints plus a Gaussian offset:

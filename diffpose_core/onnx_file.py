@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What an ONNX file names outside itself, found without the ``onnx`` package.
 
 An ONNX file is a protocol buffer (onnx/onnx.proto of the ONNX project). A tensor may be stored in another file, named

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The result of an inference: weighted 3D skeletons with their uncertainty."""
 
 from __future__ import annotations

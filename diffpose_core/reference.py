@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The posterior to compare samplers with: slow, and exact but for the number of particles.
 
 The prior is what the denoiser's probability-flow ODE makes of Gaussian noise z; the posterior of z given the

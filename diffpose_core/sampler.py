@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Sampling p(x | y): denoiser -> guided denoiser -> loop.
 
 The loop knows nothing of guidance. A guided denoiser turns a noisy pose into

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The one table of skeletons: joint names, order, parents, sides.
 
 Two skeletons exist. ``H36M17`` is what the library infers: the 17 joints of

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Posteriors of the same people over time: a filter of what differs from frame to frame.
 
 The error of a posterior's mean has two parts. One lasts: how far off the person is, how a limb is foreshortened;

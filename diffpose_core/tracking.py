@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Who is who from image to image: ByteTrack on the detector's boxes.
 
 Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", 2110.06864, as implemented by the

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The one place where a file can run code: pickles whose author is trusted.
 
 Nothing else in the project may load a pickle in this way; ``tests/core/test_forbidden.py`` holds it to that.

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Pictures of a result: the photograph with what was seen and inferred, and the hypotheses in metres.
 
 Needs the ``viz`` extra (matplotlib). Figures are made through matplotlib's

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Grids of poses, each seen from the person's front and left: generated ones, real ones, completed ones.
 
 Needs the ``viz`` extra (matplotlib). Every person is turned to face the reader and stands on a line, in one scale for

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Shapes and types of the library are checked while its tests run."""
 
 import os

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Accuracy and calibration on held-out people: all samplers side by side, in every scenario.
 
     python training/benchmark.py --data mocap_free.safetensors --poses 510 --seeds 3

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Completion of partly known poses on held-out people, beside simple ways to do it.
 
     python training/completion.py --data mocap_free.safetensors --json docs/completion.json \

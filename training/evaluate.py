@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Evaluate by a named protocol on a prepared data set, and put the result beside what others published.
 
     python training/evaluate.py h36m-64 --data h36m.safetensors --out runs/evaluation/h36m-64

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How like real people generated poses are: the prior against held-out subjects, beside real people against them.
 
     python training/generation.py --data mocap_free.safetensors --json docs/generation.json --pictures docs/figures

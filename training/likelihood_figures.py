@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Draw what each likelihood does to one person: hypotheses without it grey, with it blue, the truth dashed.
 
     python training/likelihood_figures.py --out docs/figures/likelihoods

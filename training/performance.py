@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How long inference takes and what it needs: persons, hypotheses, steps and precision, on the device at hand.
 
     python training/performance.py --threads 2 --json docs/performance_cpu.json --figure docs/figures/performance.png

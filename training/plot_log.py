@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Draw the curves of a training run, or print its figures.
 
     python training/plot_log.py runs/prior/log.json --out training_curves.png

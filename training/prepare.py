@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Prepare motion data: from the files as they are published to the one format that the other commands read.
 
     python training/prepare.py npz --source mocap_free.npz --out mocap_free.safetensors

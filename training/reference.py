@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Samplers against the reference posterior (``diffpose_core.reference``), on held-out people.
 
     python training/reference.py --data mocap_free.safetensors --poses 54 --json docs/reference.json

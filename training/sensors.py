@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What each sensor is worth on held-out people: errors and coverage with it and without, and what evidence tells.
 
     python training/sensors.py --data mocap_free.safetensors --json docs/sensors.json --figure docs/figures/sensors.png

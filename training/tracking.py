@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What earlier frames are worth on held-out people: jitter, lag, errors, coverage with them and without; ids that last.
 
     python training/tracking.py --data FILE --json docs/tracking.json --figure docs/figures/tracking.png

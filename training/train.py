@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Train the prior: one command, on one processor or many, resumable after a kill, averaged weights out.
 
     python training/train.py --data mocap_free.safetensors --out runs/prior

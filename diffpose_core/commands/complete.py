@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Completes partly known 3D poses: hypotheses for the joints that are not known, with their uncertainty.
 
     diffpose complete seen.json --out completed.json --picture completed.png

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Generates 3D poses from the prior: any, or those that meet conditions.
 
     diffpose generate --count 24 --picture poses.png

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The command line of the library: ``python -m diffpose_core``, and ``diffpose`` where ROS is installed too."""
 
 from __future__ import annotations

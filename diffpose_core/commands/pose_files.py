@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Files of poses, wholly or partly known, as JSON, CSV and npz: read with one error for what is wrong, and written.
 
 One layout in three formats (docs/commands.md). Joints go by their names of H36M17, in metres; a joint that is not

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """A posterior as JSON, CSV or npz, with what made it (docs/commands.md)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Poses as a binary glTF 2.0 scene: a tree of named joints per person, with balls and sticks to look at.
 
 Needs the ``export`` extra (trimesh). glTF is right-handed, y up, and its figures face z.

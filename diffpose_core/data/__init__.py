@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Motion capture, its augmentation, and synthetic scenes made of it."""
 
 from diffpose_core.data.augment import AugmentConfig, augment, camera_rotation

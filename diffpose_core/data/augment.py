@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Augmentation: from world poses of few people to camera-axes poses of many."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Synthetic depth images: people as bodies of capsules before a camera, and what a depth sensor makes of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Poses drawn from several prepared files by weight, without ever holding them in memory."""
 
 from __future__ import annotations

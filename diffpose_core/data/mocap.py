@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Poses of one split of prepared motion data."""
 
 from __future__ import annotations

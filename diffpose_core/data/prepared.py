@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The one format of prepared motion data, whatever its origin: a safetensors file that is mapped into memory.
 
 Tensors, N poses in all, the recordings one after the other:

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Synthetic perspective views of motion-capture poses, and the scenarios of the benchmark."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Evaluation by named protocols: which frames, from which 2D input, scored how, reported beside what."""
 
 from diffpose_core.evaluation.frames import FramePlan

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Simple ways to complete a partly known pose, to compare with; reachable from the completion report only.
 
 Each gives hypotheses of all joints in the axes of the known ones, upright camera axes (y down, metres); only the

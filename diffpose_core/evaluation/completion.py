@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Completion of partly known poses: which joints are missing, and how hypotheses of them are scored."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Which frames are scored, cut into batches that do not depend on who works on them."""
 
 from __future__ import annotations

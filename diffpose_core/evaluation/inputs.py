@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The 2D input of an evaluation: from the true joints, the prepared file, a COCO-style file or the detector."""
 
 from __future__ import annotations

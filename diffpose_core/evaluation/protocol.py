@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Named protocols: how a data set is scored, as data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What others published, with what each was allowed to know.
 
 Conditions are those of the authors' released code where there is any. A figure counts as quoted unless it was read in

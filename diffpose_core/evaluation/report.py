@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What an evaluation found, beside what others published: Markdown, LaTeX and JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """From a plan of frames to their scores; each batch has a seed of its own, so that who works on it does not matter."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Scores of hypotheses, per frame, and what is made of them over frames and actions."""
 
 from __future__ import annotations

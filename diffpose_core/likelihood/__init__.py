@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Likelihoods p(y | x): anything that was observed, in one interface."""
 
 from diffpose_core.likelihood.base import Likelihood, Linearised, RootGuess

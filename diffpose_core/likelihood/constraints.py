@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Bounds on linear functions of the joints: hands above the head, a body that stands on the ground."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Measured depth: of joints, or a depth image aligned with the camera's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Joints that were looked for and not seen: they lie beyond the image's border, or behind a mask."""
 
 from __future__ import annotations

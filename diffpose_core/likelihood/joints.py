@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Known 3D joints: completion of a partly known pose."""
 
 from __future__ import annotations

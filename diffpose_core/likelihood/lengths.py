@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Known lengths of the body: bones, height, scale."""
 
 from __future__ import annotations

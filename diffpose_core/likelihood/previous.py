@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What was inferred a moment ago, as an observation of now."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Metrics of probabilistic pose estimation."""
 
 from diffpose_core.metrics.accuracy import (

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How near hypotheses are to the truth; errors in metres unless a name says otherwise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Whether hypotheses are as far from the truth as they are from each other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Whether a score tells two kinds of cases apart."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How like real poses generated ones are, as sets of feature vectors (flattened root-relative joints, for instance)."""
 
 from __future__ import annotations

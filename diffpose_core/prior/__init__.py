@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The unconditional prior p(x) over 3D poses: network, noise schedule, checkpoint."""
 
 from diffpose_core.prior.checkpoint import load_checkpoint, save_checkpoint

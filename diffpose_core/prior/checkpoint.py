@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The one checkpoint format: safetensors with configuration, normalisation, provenance and digest inside."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Training of the prior: settings, data, loop, run folder. Needs the ``train`` extra."""
 
 from diffpose_core.training.data import describe, open_data

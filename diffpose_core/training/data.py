@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The poses of a training run: which files, what is drawn of them, what is held out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The training loop: steps, validations, early stopping, export; on one process or many.
 
 Loss and noise distribution: Karras et al. (2206.00364), eq. 2 and table 1.

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What is seen of a training run: the log on the screen and in a file, TensorBoard, a picture of generated poses."""
 
 from __future__ import annotations

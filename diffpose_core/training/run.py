@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The folder of a training run: what it was made of, how it went, and the card of what came out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Settings of a training run: frozen dataclasses, a YAML file of them, and their table in the documents.
 
     python -m diffpose_core.training.settings > training/configs/prior_cmu.yaml

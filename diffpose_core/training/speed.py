@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How fast training is, beside the bare step that it is built around; ``performance.py --training`` prints it."""
 
 from __future__ import annotations

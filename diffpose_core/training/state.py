@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The resumable state of a training run: one safetensors file, written atomically, nothing in it is executed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The contract tests need ROS 2 and the built messages, but no running node."""
 
 import importlib.util

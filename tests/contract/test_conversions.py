@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Messages and the library's types say the same."""
 
 import numpy as np

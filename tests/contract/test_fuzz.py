@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """A small part of what ``python -m diffpose_ros.reliability fuzz`` and ``corrupt`` do at length."""
 
 import copy

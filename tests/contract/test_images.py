@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Images of all encodings, raw and compressed, to the pixels that they hold."""
 
 import struct

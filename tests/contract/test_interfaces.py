@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The table of topics and services, and the two files that are made of it."""
 
 import re

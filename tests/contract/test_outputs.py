@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Skeletons as TF frames, as bodies of REP 155 and as detections, against the true message types where they are."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """An image and its calibration: every image leaves once, with the right calibration."""
 
 import pytest

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Every parameter is described, and changes as a whole or not at all."""
 
 from dataclasses import fields

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What belongs to one instant comes together, in order, and nothing is waited for in vain."""
 
 import pytest

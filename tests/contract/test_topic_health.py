@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The state of a topic, by arrivals at times that the test sets."""
 
 import math

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Runs a statement in a process that may take little more memory than Python and the library themselves."""
 
 import subprocess

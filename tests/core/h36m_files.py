@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Writes invented motion and cameras in the true formats of Human3.6M's files."""
 
 import zlib

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Writers of small motion-capture files in the true formats, and where their joints are, worked out another way.
 
 The positions come from one recursion over dictionaries with scipy's rotations, frame by frame; the readers stack

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """AMASS: folders of both forms, read back to where the body model's joints are, and what is refused."""
 
 import os

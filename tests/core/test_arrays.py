@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Arrays out of ``.npz`` and ``.npy``: what is wrong with a header or a member is a ``ValueError``."""
 
 import struct

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The audit tells what was looked up: neither a vulnerability nor an unreachable database is passed over in silence."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

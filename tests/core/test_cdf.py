@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """CDF files of every supported form, written by cdflib or by hand and read back; cdflib is the reference."""
 
 import struct

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Checkpoints: what is written comes back; whatever else a file holds is refused by name, and never executed."""
 
 import hashlib

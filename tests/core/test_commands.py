@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """``complete`` and ``generate``: every format, known joints, conditions, seeds, one error for each mistake."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Completion of partly known poses: what is missing, the simple ways that it is compared with, the report."""
 
 import json

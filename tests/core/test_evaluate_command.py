@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """training/evaluate.py as a user runs it: processes that agree, reports, pictures, refusals; and its document."""
 
 from __future__ import annotations

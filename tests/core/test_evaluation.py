@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Protocols and scores, against numbers found by hand and against an independent implementation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Every data set from its own files to an evaluation: prepared, trained on for a few hundred steps, evaluated."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """No committed file runs what another file holds, but for the places named here."""
 
 import ast

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Who is who across cameras, and one posterior per person in a chosen frame."""
 
 import math

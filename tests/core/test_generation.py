@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The report on generated poses, as a process on a small file of made-up motion."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Human3.6M: invented motion in the true formats comes back, the same from every layout."""
 
 import os

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Human3.6M's cameras: three forms of the same, OpenCV as the reference, and files that are refused."""
 
 from pathlib import Path

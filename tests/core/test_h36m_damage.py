@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Human3.6M: what is missing, damaged or hostile is refused by name, and takes no memory."""
 
 import pickle

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Lists of frames: both forms name the same frames, and bad lines are named."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Where bodies face, and the angles of their limbs in REP 155's human model."""
 
 import numpy as np

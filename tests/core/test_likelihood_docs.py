@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The code that docs/likelihoods.md shows runs, and does what the page says of it."""
 
 import re

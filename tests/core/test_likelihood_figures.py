@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The pictures of docs/likelihoods.md: all are shown, and what they say is what was drawn."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Every likelihood against finite differences, its own density, its limits and bad input."""
 
 import math

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Numbers out of MATLAB files: both versions come back, and what is damaged, foreign or absurd is refused."""
 
 import io

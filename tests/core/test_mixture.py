@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Poses are drawn from several files as often as asked for, and only those that may be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """ASF/AMC and BVH: files in the true formats, read back to where their joints are, and what is refused."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """MPI-INF-3DHP: files in the true formats give the known joints, cameras and keypoints; contradictions are refused."""
 
 import os

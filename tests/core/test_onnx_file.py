@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """ONNX files: whatever names another file is refused, wherever in the network it stands."""
 
 import pytest

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The performance report: what it holds, where it goes, what it refuses."""
 
 import importlib

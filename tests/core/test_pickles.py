@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Arrays out of pickles: every layout comes back, and nothing else is built, called or allocated."""
 
 import io

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Preparing one's own motion: a process, its file, what it says of it, and what it refuses."""
 
 import importlib

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The prepared format: what is written is read back, and what is damaged, foreign or absurd is refused by name."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Synthetic depth images and further cameras, and the score that tells consistent observations apart."""
 
 import math

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Body models: joints and vertices against a computation one by one, the joints of H36M17, and what is refused."""
 
 import io

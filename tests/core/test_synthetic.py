@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What the benchmark's scenarios promise of their cameras, heatmaps and people."""
 
 import pytest

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """3DPW: sequences as Python 2 pickled them give the known joints, cameras and keypoints; what is damaged is refused."""
 
 import os

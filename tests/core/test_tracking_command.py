@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The measurement of what earlier frames are worth, as a user runs it: a process, on a small file of made-up motion."""
 
 import importlib

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Settings of training: from a file and from the command line, checked by name, documented."""
 
 from __future__ import annotations

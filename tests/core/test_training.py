@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Training as a user runs it: a process, or several, killed and resumed, or refused."""
 
 from __future__ import annotations

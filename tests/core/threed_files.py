@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Writers of MPI-INF-3DHP's and 3DPW's true file formats, for tests."""
 
 import resource

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Two people in a room with two cameras, as messages."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Nodes that run are fed nonsense: each survives, counts it, names it in the diagnostics, and works on."""
 
 import importlib.util

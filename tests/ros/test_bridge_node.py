@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The bridge node and the frame of the results, as processes; against the true packages where they are installed."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The doctor on real graphs: what is wrong with one that has faults, and nothing with one that has none."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Two cameras, a depth stream, and poses to complete: the nodes as processes, on people whose places are known."""
 
 import importlib.util

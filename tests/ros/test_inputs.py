@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What real nodes take in: compressed images, a latched calibration, laziness, clocks that are set back."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The life of real nodes: every transition by service, silence while inactive, mending, parameters that change."""
 
 import sys

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Two cameras side by side: the graph twice, in two namespaces, each on a photograph of its own."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """People over time through real nodes: ids over half a second of nobody, posteriors that are carried, a time budget."""
 
 import importlib.util

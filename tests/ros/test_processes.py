@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The whole graph as separate processes over Fast DDS, on a real photograph."""
 
 import importlib.util

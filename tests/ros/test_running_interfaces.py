@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What running nodes really have is what docs/nodes.md says and the SROS2 policy allows: no more, no less."""
 
 import importlib.util

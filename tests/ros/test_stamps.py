@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Stamps that cannot be true do not disturb what is matched by stamps."""
 
 from builtin_interfaces.msg import Time

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Readers of motion data as it is published; each is a :class:`~diffpose_core.data.prepared.Source`."""
 
 from diffpose_core.data.prepared import Source

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """AMASS: motion capture data sets as poses of a body model (Mahmood et al., ICCV 2019, amass.is.tue.mpg.de).
 
 Two forms are published, ``X_poses.npz`` of SMPL+H and ``X_stageii.npz`` of SMPL-X. World z up, metres.

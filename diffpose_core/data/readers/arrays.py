@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Arrays out of ``.npz`` files from elsewhere: nothing is executed, and nothing absurd is allocated."""
 
 from __future__ import annotations

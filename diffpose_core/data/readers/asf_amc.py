@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Acclaim motion, ``.asf`` skeletons and ``.amc`` recordings, as the CMU database publishes them.
 
 Format: research.cs.wisc.edu/graphics/Courses/cs-838-1999/Jeff/ASF-AMC.html. A bone turns about its own axes: with C the

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Biovision motion, ``.bvh``: of the CMU database's conversions, of Mixamo, LAFAN1 or one's own studio.
 
 Format: research.cs.wisc.edu/graphics/Courses/cs-838-1999/Jeff/BVH.html. Rotation channels are applied as listed, each

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """One variable out of a CDF file (NASA's Common Data Format), as Human3.6M publishes its poses.
 
 The number of the file's bytes bounds every loop and every array, which the package cdflib does not do. The layout is

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Human3.6M (Ionescu et al., TPAMI 2014) in the three layouts that researchers have, and the facts of its protocols."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Human3.6M's cameras, from a file that the user has: ``metadata.xml``, ``cameras.h5`` or ``h36m_dataset.py``.
 
 The three hold the same numbers in different forms:

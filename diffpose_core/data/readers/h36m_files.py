@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Human3.6M's poses, one file per sequence: CDF as published, or HDF5 of 3d-pose-baseline's archive ``h36m.zip``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Lists of frames to evaluate, such as the ambiguous ones, "H36MA", of Wehrbein et al. (ICCV 2021)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What the layouts of Human3.6M's poses share: people, actions, cameras, joints and the names of recordings."""
 
 from __future__ import annotations

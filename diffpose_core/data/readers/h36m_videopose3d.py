@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Human3.6M's poses and 2D keypoints as VideoPose3D stores them: pickled dictionaries in ``.npz``, never executed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Numbers out of HDF5 files, of which only what lies in the file itself is read, in bounded memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Numbers out of MATLAB files, version 5 and 7.3: arrays and cells of arrays, nothing else, in bounded memory.
 
 Version 5: "MAT-File Format" of MathWorks, a sequence of tagged elements, most of them deflated. Version 7.3: HDF5.

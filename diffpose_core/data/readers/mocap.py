@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What readers of skeletal motion share: text files, rotations, thinning, the joints of H36M17 from a file's own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """MPI-INF-3DHP (Mehta et al., "Monocular 3D Human Pose Estimation In The Wild Using Improved CNN Supervision", 2017).
 
 Layout, joints and units: the release's README and ``util/mpii_get_joint_set.m``, and the public code of

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The cameras of MPI-INF-3DHP, which stand in a world with y up and millimetres; here z is up, and metres.
 
 Sources: ``camera.calibration`` of a training sequence and ``test_util/camera_calibration/*.calib`` of the test set, as

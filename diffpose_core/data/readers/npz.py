@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Motion that is joints of H36M17 already, in an ``.npz``: the way in for one's own motion capture."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Arrays out of pickles, as some data sets are published: an unpickler that builds numpy arrays and nothing else."""
 
 from __future__ import annotations

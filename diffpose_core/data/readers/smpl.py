@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """SMPL, SMPL+H and SMPL-X body models: joints and vertices from shape and pose, without the licensed code.
 
 Model: Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015. With T the template, B the shape and P the pose

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """3DPW (von Marcard et al., "Recovering Accurate 3D Human Pose in The Wild Using IMUs and a Moving Camera", 2018).
 
 Layout, units and the camera's direction: the release's readme and the public code of nkolot/SPIN, mkocabas/VIBE and

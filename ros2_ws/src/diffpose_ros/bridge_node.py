@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Hypotheses in; TF frames, bodies of REP 155 and detections of vision_msgs out, for packages that know no others."""
 
 from __future__ import annotations

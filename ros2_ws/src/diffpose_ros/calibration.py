@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Camera calibration files, as camera_calibration and camera_info_manager write them."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Image files, a video or a webcam in, ``image_raw`` and ``camera_info`` out."""
 
 from __future__ import annotations

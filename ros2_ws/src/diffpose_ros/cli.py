@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The ``diffpose`` command.
 
 ``run`` starts the same graphs as ``ros2 launch diffpose estimator.launch.py`` and ``fusion.launch.py``, without launch;

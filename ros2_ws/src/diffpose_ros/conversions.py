@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Messages to and from the library's types. Everything a message claims is checked here, by name."""
 
 from __future__ import annotations

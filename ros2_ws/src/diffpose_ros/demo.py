@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The main job on two real photographs: the nodes as processes, recorded, drawn and checked.
 
     python -m diffpose_ros.demo --out demo_out

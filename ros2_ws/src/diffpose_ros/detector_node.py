@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Image and its calibration in, one heatmap per joint and person out."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Heatmaps in, and a depth image if wanted; weighted 3D skeletons with uncertainty out."""
 
 from __future__ import annotations

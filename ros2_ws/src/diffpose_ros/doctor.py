@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What is wrong with a running graph, in plain words: from what was seen of it to findings. Knows nothing of ROS."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Heatmaps, and depth images if wanted, of several cameras in; one set of weighted 3D skeletons out."""
 
 from __future__ import annotations

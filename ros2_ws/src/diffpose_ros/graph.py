@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The one table of every graph: arguments, executables, parameters, remaps.
 
 The launch files and the ``diffpose`` command both read it. It imports neither ROS nor launch.

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What a node did with every input, how long it took, how its topics flow: /diagnostics (docs/diagnostics.md).
 
 Published once a second, and at once when a state changes.

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Images of any common encoding, raw or compressed, to blue green red. Everything that they claim is checked."""
 
 from __future__ import annotations

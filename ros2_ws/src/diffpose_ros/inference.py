@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What the nodes that infer 3D poses share: the estimator, the topics of the results, completion on request."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Topics and services of every node: one table, from which docs/nodes.md and the SROS2 policy are generated.
 
 ``python -m diffpose_ros.interfaces`` prints ``config/sros2_policy.xml``; with ``--docs`` it prints ``docs/nodes.md``.

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What the launch files share. Needs ``launch`` and ``launch_ros``, which come with a ROS distribution."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The life of a node: unconfigured, inactive, active; parameters that change while it lives (docs/lifecycle.md)."""
 
 from __future__ import annotations

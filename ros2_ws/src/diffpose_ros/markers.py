@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """RViz markers of a posterior: skeletons faded by weight, the mean, covariance ellipsoids."""
 
 from __future__ import annotations

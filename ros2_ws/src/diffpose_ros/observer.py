@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Looks at a running graph for ``diffpose doctor``: nodes, topics, headers of images, diagnostics, the machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Where the bridge node publishes: TF, REP 155, vision_msgs. What is not installed is refused by name."""
 
 from __future__ import annotations

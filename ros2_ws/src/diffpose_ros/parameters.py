@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Parameters of every node: frozen dataclasses, from which the YAML and the table in the docs are generated.
 
 ``python -m diffpose_ros.parameters`` prints ``config/estimator.yaml``; with ``--docs`` it prints the table.

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Starts and ends the processes of the graph where there is no ``ros2 launch``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Records the graph's messages as MCAP, and counts what the nodes did."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Bodies as REP 155 ("ROS for human-robot interaction") has them, in the messages of ``hri_msgs``.
 
 The numbers are computed without ``hri_msgs``; only what makes its messages imports it. Order of the points and meaning

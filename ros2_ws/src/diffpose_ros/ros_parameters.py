@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The frozen dataclasses of ``parameters`` on a node: declared with their ranges, changed as a whole."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What all nodes share: newest input only, no input kills the node, a clear end."""
 
 from __future__ import annotations

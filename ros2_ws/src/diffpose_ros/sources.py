@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Where frames come from: still images, video files, webcams."""
 
 from __future__ import annotations

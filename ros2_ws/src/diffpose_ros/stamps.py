@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Which stamps can be worked with. Knows nothing of ROS."""
 
 from __future__ import annotations

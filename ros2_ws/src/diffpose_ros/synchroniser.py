@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Brings together what several cameras saw at one instant, by the stamps. Knows nothing of ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How a topic flows: its state by rate and age, QoS that does not fit, messages lost. Knows nothing of ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Mean skeletons as TF frames, named and oriented as REP 155 has it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Persons as detections of ``vision_msgs`` (4.0 or newer: Humble, Jazzy and later have the same fields)."""
 
 from __future__ import annotations

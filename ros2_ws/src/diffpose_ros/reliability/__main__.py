@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Measure the running nodes; figures are printed as tables and written as JSON.
 
 Every measurement starts the nodes as processes in a ROS domain of its own, on this machine only.

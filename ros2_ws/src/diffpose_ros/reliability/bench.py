@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The graph as processes, and a participant that notes when every result came."""
 
 from __future__ import annotations

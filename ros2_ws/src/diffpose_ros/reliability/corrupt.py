@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Corrupted checkpoints: none may load, none may run anything; a node must report it and be mended afterwards.
 
 The packaged prior, and the same prior as training writes it (with its digest inside), see ``damage``.

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Whether a node's life, gone through again and again, leaves anything behind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Checkpoints damaged by chance, forged by someone who knows the format, or replaced by other files. No ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What happens when a node is killed, stands still or is cut off, and when the camera goes and comes back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Malformed messages, files and parameters: by hypothesis, by a coverage-guided fuzzer, and into real nodes."""
 
 from __future__ import annotations

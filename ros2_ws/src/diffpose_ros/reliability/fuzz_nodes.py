@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Running nodes are sent malformed messages: each is counted once, and nothing is published of a bad one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What is fuzzed: every conversion of what others send, and files. ValueError refuses; nothing else may come."""
 
 from __future__ import annotations

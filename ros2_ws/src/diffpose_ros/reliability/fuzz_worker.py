@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Fuzz one target in this process, which may crash: ``python -m diffpose_ros.reliability.fuzz_worker``.
 
 Three ways: ``fields`` (hypothesis changes the fields of a message), ``bytes`` (hypothesis changes its serialized form)

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How old a result is when it is published, and how many there are in a second."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Real nodes as processes, by their services: parameters, transitions, diagnostics."""
 
 from __future__ import annotations

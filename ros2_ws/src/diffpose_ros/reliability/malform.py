@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Messages and their bytes made wrong by chance: any field of any message, nested ones too."""
 
 from __future__ import annotations

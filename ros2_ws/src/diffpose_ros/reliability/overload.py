@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What happens when images come three times as fast as they can be used: no result is old, no image lost uncounted."""
 
 from __future__ import annotations

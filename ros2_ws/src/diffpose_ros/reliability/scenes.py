@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Still images with one and with four people, of a camera's usual sizes, cut from the detector's photograph."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """How many large images arrive with sensor-data QoS, with the shipped profile of Fast DDS and without."""
 
 from __future__ import annotations
