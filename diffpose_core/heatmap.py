@@ -259,7 +259,7 @@ class Heatmaps:
         """Mixture of the tiles: peaks of the density above its floor, then expectation maximisation."""
         assert self.tiles is not None
         log_density, tile_to_image = self.tiles.log_density, self.tiles.tile_to_image
-        persons, joints, height, width = log_density.shape
+        _, joints, height, width = log_density.shape
         linear = tile_to_image[:, :, :2]
         cell = torch.linalg.det(linear).abs()
         density = log_density.exp() * cell[:, None, None, None]
@@ -269,34 +269,37 @@ class Heatmaps:
         mass = peaked.flatten(2).sum(-1)
         is_peak = (F.max_pool2d(peaked, 5, 1, 2) == peaked) & (peaked > 0.02 * peaked.amax((2, 3), keepdim=True))
         score, where = torch.where(is_peak, peaked, -1.0).flatten(2).topk(MAX_MODES, -1)
-        grid = _grid(tile_to_image, height, width).reshape(persons, 1, height * width, 2)
-        means = grid.expand(-1, joints, -1, -1).gather(2, where[..., None].expand(-1, -1, -1, 2))
-        alive = (score > 0).float()
+        # In cells about the tile's middle, where all tiles have the same features; double, for squares of many cells.
+        middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64, device=cell.device)
+        eye = torch.eye(2, dtype=torch.float64, device=cell.device)
+        square_px = torch.linalg.inv(linear.double().mT @ linear.double())[:, None, None]
+        at = torch.stack([where % width, where // width], -1) - middle
+        spread = (2 * eye + MIN_SIGMA_PX**2 * square_px).expand(-1, joints, MAX_MODES, -1, -1)
+        alive = (score > 0).double()
         alive[..., 0] = 1
-        cell_cov = linear @ linear.mT
-        eye = torch.eye(2, device=cell.device)
-        covs = (cell_cov[:, None, None] * 2 + eye * MIN_SIGMA_PX**2).expand(-1, joints, MAX_MODES, -1, -1)
         weights = alive / alive.sum(-1, keepdim=True)
-        p = (peaked.flatten(2) / mass.clamp_min(1e-12)[..., None])[..., None]
+        features = _features(height, width, middle)
+        p = (peaked.flatten(2) / mass.clamp_min(1e-12)[..., None])[..., None, :].double()
         # A cell spreads its point over its own area; a Gaussian narrower than a cell is read from the curvature below.
         for _ in range(15):
-            logs = self.mode_log_density(grid, means[..., None, :, :], covs[..., None, :, :, :])
-            resp = torch.softmax(logs + torch.log(weights.clamp_min(1e-9))[..., None, :], -1) * p
-            total = resp.sum(2).clamp_min(1e-9)
-            means = (resp[..., None] * grid[..., None, :]).sum(2) / total[..., None]
-            d = grid[..., None, :] - means[..., None, :, :]
-            covs = torch.einsum("pjnm,pjnma,pjnmb->pjmab", resp, d, d) / total[..., None, None]
-            covs = covs + cell_cov[:, None, None] * 0.02 + eye * MIN_SIGMA_PX**2 * 0.1
+            logs = _log_gaussian(at, spread, torch.log(weights.clamp_min(1e-9))) @ features
+            moments = (torch.softmax(logs, -2) * p) @ features.T
+            total = moments[..., 0].clamp_min(1e-9)
+            _, x, y, xx, xy, yy = (moments / total[..., None]).unbind(-1)
+            at = torch.stack([x, y], -1)
+            spread = torch.stack([xx - x * x, xy - x * y, xy - x * y, yy - y * y], -1).unflatten(-1, (2, 2))
+            spread = spread + 0.02 * eye + 0.1 * MIN_SIGMA_PX**2 * square_px
             weights = total / total.sum(-1, keepdim=True) * alive
             weights = weights / weights.sum(-1, keepdim=True)
+        away = (at + middle).float()
+        means = torch.einsum("pab,pjmb->pjma", linear, away) + tile_to_image[:, None, None, :, 2]
+        covs = linear[:, None, None] @ spread.float() @ linear.mT[:, None, None]
+        centre = (linear @ middle.float()) + tile_to_image[:, :, 2]
+        whole = self.area[:, None, None] * eye.float()
         unseen = mass <= 1e-6
-        centre = grid.mean(2)
-        spread = (
-            torch.einsum("pa,pb->pab", torch.ones_like(centre[:, 0]), torch.ones_like(centre[:, 0])) * 0
-            + eye * self.area[:, None, None]
-        )
-        self.means = torch.where(unseen[..., None, None], centre[:, :, None], means)
-        self.covariances = torch.where(unseen[..., None, None, None], spread[:, None, None], covs)
+        self.means = torch.where(unseen[..., None, None], centre[:, None, None], means)
+        self.covariances = torch.where(unseen[..., None, None, None], whole[:, None, None], covs)
+        weights = weights.float()
         self.weights = torch.where(unseen[..., None], torch.full_like(weights, 1.0 / MAX_MODES), weights)
 
     def _tile_log_density(self, pixels: Tensor, blur_px: Tensor | None) -> Tensor:
@@ -356,6 +359,25 @@ class Heatmaps:
             blurred = F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
             levels.append(torch.log(blurred.reshape(log_density.shape).clamp_min(1e-30)) + peak)
         return levels
+
+
+def _features(height: int, width: int, middle: Float[Tensor, "2"]) -> Float[Tensor, "6 n"]:
+    """Return 1, x, y, xx, xy, yy of all cells, row by row, about the middle."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    x, y = torch.stack([columns, rows]).flatten(1).to(middle) - middle[:, None]
+    return torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y])
+
+
+def _log_gaussian(
+    at: Float[Tensor, "*batch 2"], spread: Float[Tensor, "*batch 2 2"], offset: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch 6"]:
+    """Return log N(.; at, spread) + offset, but for a constant, as coefficients of :func:`_features`."""
+    a, b, c = spread[..., 0, 0], spread[..., 0, 1], spread[..., 1, 1]
+    det = (a * c - b * b).clamp_min(1e-12)
+    x, y = at.unbind(-1)
+    xx, xy, yy = c / det, -b / det, a / det
+    constant = offset - 0.5 * (torch.log(det) + xx * x * x + 2 * xy * x * y + yy * y * y)
+    return torch.stack([constant, xx * x + xy * y, xy * x + yy * y, -0.5 * xx, -xy, -0.5 * yy], -1)
 
 
 def _grid(tile_to_image: Float[Tensor, "P 2 3"], height: int, width: int) -> Float[Tensor, "P h w 2"]:
