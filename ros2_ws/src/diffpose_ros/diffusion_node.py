@@ -20,7 +20,7 @@ from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
 from diffpose_core.temporal import TemporalFilter
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
 from diffpose_ros.extrinsics import TfExtrinsics
-from diffpose_ros.inference import THREADS, InferenceNode, wait_period_s
+from diffpose_ros.inference import InferenceNode, wait_period_s
 from diffpose_ros.parameters import DiffusionParameters
 from diffpose_ros.runtime import RESULTS, nanoseconds, run
 from diffpose_ros.synchroniser import Synchroniser, View
@@ -157,4 +157,4 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
 
 
 if __name__ == "__main__":
-    sys.exit(run(DiffusionNode, THREADS))
+    sys.exit(run(DiffusionNode))

@@ -18,7 +18,7 @@ from diffpose_core.budget import Effort
 from diffpose_ros import synchroniser
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
 from diffpose_ros.extrinsics import Extrinsics, FileExtrinsics, TfExtrinsics, relative
-from diffpose_ros.inference import THREADS, InferenceNode, wait_period_s
+from diffpose_ros.inference import InferenceNode, wait_period_s
 from diffpose_ros.parameters import FusionParameters
 from diffpose_ros.runtime import RESULTS, nanoseconds, run
 from diffpose_ros.synchroniser import Synchroniser
@@ -173,4 +173,4 @@ class FusionNode(InferenceNode[FusionParameters]):
 
 
 if __name__ == "__main__":
-    sys.exit(run(FusionNode, THREADS))
+    sys.exit(run(FusionNode))

@@ -233,6 +233,10 @@ def environment(share: Path, current: Mapping[str, str]) -> dict[str, str]:
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(share / "config" / "fastdds_shm.xml"),
         # Idle threads of one network must not spin on the cores of the other.
         "OMP_WAIT_POLICY": "PASSIVE",
+        # A network's large arrays are made anew for every frame; memory that goes back to the system each time is
+        # fetched again page by page, a fifth of the time.
+        "MALLOC_MMAP_THRESHOLD_": str(2**25),
+        "MALLOC_TRIM_THRESHOLD_": str(2**30),
         "PYTHONUNBUFFERED": "1",
     }
     return {name: value for name, value in wanted.items() if name not in current}

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.qos import QoSProfile
+from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -25,8 +27,6 @@ from diffpose_ros.parameters import EstimatorParameters, FusionParameters
 from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, nanoseconds, reliability, set_threads
 
 P = TypeVar("P", bound=EstimatorParameters)
-THREADS = 2
-"""Of the executor: one for the topics, one that a request for completion may hold."""
 
 
 def wait_period_s(p: EstimatorParameters) -> float:
@@ -37,7 +37,7 @@ def wait_period_s(p: EstimatorParameters) -> float:
 class InferenceNode(WorkerNode[P]):
     """Publishes ``human_pose3d/hypotheses`` and ``human_pose3d/skeleton``; serves ``human_pose3d/complete``.
 
-    Run it with :data:`THREADS` threads. Images and requests share one estimator: they wait for each other.
+    Requests are answered on a thread of their own. Images and requests share one estimator: they wait for each other.
     """
 
     def __init__(self, kind: type[P]) -> None:
@@ -45,6 +45,7 @@ class InferenceNode(WorkerNode[P]):
         self._estimator: PoseEstimator | None = None
         self._service: Any = None
         self._estimating = threading.Lock()
+        self._answering: ThreadPoolExecutor | None = None
 
     @property
     def estimator(self) -> PoseEstimator:
@@ -81,7 +82,9 @@ class InferenceNode(WorkerNode[P]):
         """Tell the skeleton and serve completions."""
         super().activate()
         self.skeleton_publisher.publish(skeleton_message(H36M17))
-        # A group of its own: a long completion must not keep heatmaps from being received.
+        self._answering = ThreadPoolExecutor(1, "completion")
+        # A group of its own: while a completion takes its time, heatmaps must be received. rclpy's executor with
+        # several threads is not for that: it left heatmaps lying for a second now and then (Jazzy).
         self._service = self.create_service(
             Complete, "human_pose3d/complete", self.on_complete, callback_group=MutuallyExclusiveCallbackGroup()
         )
@@ -89,9 +92,11 @@ class InferenceNode(WorkerNode[P]):
     def deactivate(self) -> None:
         """Serve no more completions."""
         super().deactivate()
+        if self._answering is not None:
+            self._answering.shutdown(cancel_futures=True)
         if self._service is not None:
             self.destroy_service(self._service)
-        self._service = None
+        self._answering = self._service = None
 
     def cleanup(self) -> None:
         """Let go of the prior."""
@@ -136,8 +141,20 @@ class InferenceNode(WorkerNode[P]):
         self.health.count("persons", len(result.persons))
         self.health.count("persons_missing", missing)
 
-    def on_complete(self, request: Complete.Request, response: Complete.Response) -> Complete.Response:
-        """Complete the poses of a request, or say what is wrong with it."""
+    async def on_complete(self, request: Complete.Request, response: Complete.Response) -> Complete.Response:
+        """Complete the poses of a request, or say what is wrong with it; other callbacks go on meanwhile."""
+        assert self._answering is not None
+        answered = Future(executor=self.executor)
+
+        def wake(_: object) -> None:
+            answered.set_result(None)
+            self.executor.wake()
+
+        self._answering.submit(self._answer, request, response).add_done_callback(wake)
+        await answered
+        return response
+
+    def _answer(self, request: Complete.Request, response: Complete.Response) -> None:
         try:
             response.hypotheses = self._complete(request)
         except Exception as error:  # whatever a request does, the node and the one who asks must hear of it
@@ -148,7 +165,6 @@ class InferenceNode(WorkerNode[P]):
         else:
             response.success = True
             self.health.count("completions")
-        return response
 
     def _complete(self, request: Complete.Request) -> Hypotheses:
         wanted = completion_from_request(request, self.parameters.num_hypotheses)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import traceback
 from collections.abc import Callable
@@ -131,6 +132,9 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         except Exception as error:  # damaged files raise anything; the node must stay to be mended
             self._release()
             return self._cannot("configure", error)
+        # What stays is looked through no more: that takes half a second, in the midst of some frame.
+        gc.collect()
+        gc.freeze()
         self.health.mended()
         self.state = INACTIVE
         return TransitionCallbackReturn.SUCCESS
@@ -198,6 +202,7 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
             output.destroy()
         self._outputs = []
         self.health.forget()
+        gc.unfreeze()
 
     def _cannot(self, what: str, error: Exception) -> TransitionCallbackReturn:
         known = isinstance(error, (ValueError, OSError, ImportError))

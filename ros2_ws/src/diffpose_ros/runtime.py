@@ -16,7 +16,7 @@ from builtin_interfaces.msg import Time as TimeMessage
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -228,7 +228,7 @@ def set_threads(num_threads: int) -> int:
     return torch.get_num_threads()
 
 
-def run(create: Callable[[], ManagedNode[Any]], threads: int = 1) -> int:
+def run(create: Callable[[], ManagedNode[Any]]) -> int:
     """Run a node until it is told to stop; return the exit status.
 
     A wrong parameter ends the process with 1. A node that autostart cannot configure stays, unconfigured, and says
@@ -236,7 +236,6 @@ def run(create: Callable[[], ManagedNode[Any]], threads: int = 1) -> int:
 
     Args:
         create: makes the node.
-        threads: that run callbacks; those of one callback group still come one after the other.
     """
     # rclpy's own handlers close the context at once, under the worker's hands.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -251,13 +250,13 @@ def run(create: Callable[[], ManagedNode[Any]], threads: int = 1) -> int:
         # The half-made node's threads still run; tearing the interpreter down under them can crash it.
         os._exit(1)
     failed = not node.autostart() and node.parameters.exit_on_error
-    executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
+    executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not (stop.is_set() or failed):
         try:
             executor.spin_once(timeout_sec=STOP_POLL_S)
         except InvalidHandle:
-            # A callback of another thread answered on what a transition had destroyed: nobody is there to hear it.
+            # A request was answered on what a transition had destroyed: nobody is there to hear it.
             node.get_logger().debug("a callback outlived its service")
     # It ends already: a second signal, while the interpreter is torn down, must not make that an error.
     for number in (signal.SIGINT, signal.SIGTERM):
