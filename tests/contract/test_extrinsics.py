@@ -72,7 +72,7 @@ def test_another_frame_is_refused(tmp_path):
         ("translation: [4, -3, 1.5]", f"translation: [4, -3, 1{'0' * 400}]", "int too large to convert to float"),
         ("cameras:", "cameras: [", "is not YAML"),
         (EXTRINSICS, "[" * 20_000, "is not YAML: maximum recursion depth"),
-        (EXTRINSICS, "", "target_frame is missing"),
+        (EXTRINSICS, "", "must hold a mapping, got NoneType"),
         (EXTRINSICS, "x" * 1_000_001, "must hold at most 1000000 bytes, got 1000001"),
     ],
 )

@@ -67,5 +67,5 @@ def test_default_cameras_are_those_of_the_parameters():
     assert {kind.node for kind in ALL} == set(interfaces.BY_NODE)
     for kind in ALL:
         wanted = {e.when for side in SIDES for e in endpoints(kind.node, side) if e.when}
-        fields = {*kind.__dataclass_fields__, "use_sim_time", "or", "empty", "raw", "compressed"}
+        fields = {*kind.__dataclass_fields__, "use_sim_time", "or", "empty", "set", "raw", "compressed"}
         assert {word for when in wanted for word in when.split()} <= fields

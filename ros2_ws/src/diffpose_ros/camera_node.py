@@ -61,25 +61,30 @@ class CameraNode(ManagedNode[CameraParameters]):
     def on_parameters(self) -> None:
         """Publish at the rate that is wanted now."""
         if self.timer is not None:
-            self.timer.timer_period_ns = round(1e9 / self.parameters.rate_hz)
+            self.repeat(self.timer, 1 / self.parameters.rate_hz)
 
     def publish_frame(self) -> None:
-        """Publish the next frame, once someone listens."""
+        """Publish the next frame, once images and calibrations have subscribers."""
         if not (self.image_publisher.get_subscription_count() and self.info_publisher.get_subscription_count()):
-            self.health.idle = "nobody listens"
+            self.health.idle = "images and calibrations do not both have a subscriber"
             return
         self.health.idle = ""
         assert self.source is not None
         stamp = self.get_clock().now()
         try:
             image = self.source.read()
-            if image is None:
-                self.timer.cancel()
-                self.health.idle = "the source has ended"
-                self.health.facts["source"] += " (ended)"
-                self.get_logger().info(f"the source has ended: {self.parameters.source}")
-                return
+        except ValueError as error:
             self.health.received()
+            self.health.refused(str(error))
+            return
+        if image is None:
+            self.timer.cancel()
+            self.health.idle = "the source has ended"
+            self.health.facts["source"] = f"{self.parameters.source} (ended)"
+            self.get_logger().info(f"the source has ended: {self.parameters.source}")
+            return
+        self.health.received()
+        try:
             header = Header(stamp=stamp.to_msg(), frame_id=self.parameters.frame_id)
             info = camera_info(self._camera(image.shape[1], image.shape[0]), header)
         except ValueError as error:

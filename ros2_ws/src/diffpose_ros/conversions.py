@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from diffpose_core import Camera, Heatmaps, PosePosterior
 from diffpose_core.detector import Detections
 from diffpose_core.observation import MISSING
 from diffpose_core.skeleton import SKELETONS, Skeleton
+from diffpose_ros.parameters import MAX_PERSONS
 
 MAX_TILE = 1024
 """Rows and columns of a heatmap tile: nobody's may announce gigabytes, least of all where there are no persons."""
@@ -185,6 +187,9 @@ def heatmaps_from_message(message: HeatmapsMessage) -> tuple[Heatmaps, Camera]:
     count, joints, height, width = len(message.persons), len(skeleton), message.tile_height, message.tile_width
     if not 4 <= min(height, width) <= max(height, width) <= MAX_TILE:
         raise ValueError(f"tile_height and tile_width must lie in 4..{MAX_TILE}, got {height} x {width}")
+    if count > MAX_PERSONS:
+        raise ValueError(f"persons must be at most {MAX_PERSONS}, got {count}")
+    _check_persons(message.persons)
     log_density = _read(message.persons, "log_density", (joints, height, width))
     visibility = _read(message.persons, "visibility", (joints,))
     tile_to_image = _read(message.persons, "tile_to_image", (2, 3))
@@ -230,6 +235,7 @@ def posterior_from_message(message: Hypotheses) -> PosePosterior:
         raise ValueError(f"num_joints must be {len(skeleton)} for {skeleton.name}, got {joints}")
     if samples < 1:
         raise ValueError("num_hypotheses must be at least 1, got 0")
+    _check_persons(message.persons)
     weights = _read(message.persons, "weights", (samples,))
     points = _read(message.persons, "joints", (samples, joints, 3))
     for name, size in (("mean", (joints, 3)), ("covariance", (joints, 6))):
@@ -258,6 +264,14 @@ def _skeleton(name: str) -> Skeleton:
     if name not in SKELETONS:
         raise ValueError(f"skeleton must be one of {', '.join(SKELETONS)}, got {name!r}")
     return SKELETONS[name]
+
+
+def _check_persons(persons: list[Any]) -> None:
+    if len({person.id for person in persons}) < len(persons):
+        raise ValueError(f"persons must have different ids, got {[person.id for person in persons][:20]}")
+    for p, person in enumerate(persons):
+        if not math.isfinite(person.score):
+            raise ValueError(f"persons[{p}].score must be finite, got {person.score}")
 
 
 def _fill(field: array.array[Any], values: torch.Tensor) -> None:

@@ -41,7 +41,6 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         config = DetectorConfig(image_size=p.image_size)
         self.detector = YoloPoseDetector(p.weights or None, device, config, p.allow_unsafe_weights, p.precision)
         self.tracker = self._know_nobody()
-        self.pairing = Pairing(p.camera_info_mode, self.health.dropped, self.health.refused)
         decode, decoder = image_decoder()
         self.decode = decode_compressed if p.image_transport == COMPRESSED else decode
         self.health.facts |= {
@@ -61,8 +60,9 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.tracker.adjust(p.min_score, p.max_persons)
 
     def listen(self) -> None:
-        """Subscribe images and calibrations."""
+        """Subscribe images and calibrations; one from before is not known to hold still."""
         p = self.parameters
+        self.pairing = Pairing(p.camera_info_mode, self.health.dropped, self.health.refused)
         qos = QoSProfile(depth=p.image_depth, reliability=reliability(p.image_reliability))
         compressed, latched = p.image_transport == COMPRESSED, p.camera_info_mode == LATCHED_INFO
         kind, topic = (CompressedImage, "image_raw/compressed") if compressed else (Image, "image_raw")
@@ -120,6 +120,7 @@ class DetectorNode(WorkerNode[DetectorParameters]):
             return list(kept)
 
         message = heatmaps_message(self.detector(pixels, choose), image.header, info, ids)
+        self.check_clock()
         self.publisher.publish(message)
         self.health.count("persons", len(message.persons))
         return image.header.stamp

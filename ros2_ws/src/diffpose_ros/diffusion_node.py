@@ -38,6 +38,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         self.timer: Any = None
         self.over_time = TemporalFilter()
         self.target: TfExtrinsics | None = None
+        self.work: tuple[Any, ...] = ()
 
     def configure(self) -> None:
         """Listen to TF, if the results are wanted in another frame than the camera's."""
@@ -58,17 +59,18 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         """Wait as long for depth images, and infer as long, as is wanted now."""
         super().on_parameters()
         p = self.parameters
-        self.budget = TimeBudget(p.time_budget_s, p.steps, p.num_hypotheses)
+        work = p.time_budget_s, p.steps, p.num_hypotheses, p.guidance, p.repeats
+        if work != self.work:  # else what was measured holds still
+            self.work, self.budget = work, TimeBudget(p.time_budget_s, p.steps, p.num_hypotheses)
         self.health.facts |= {"temporal": str(p.temporal).lower(), "time_budget_s": str(p.time_budget_s)}
         if not p.temporal:
             self.over_time = TemporalFilter()
-        self.pairs.set_limits(self.parameters.sync_slop_s, self.parameters.sync_wait_s)
+        self.pairs.set_limits(p.sync_slop_s, p.sync_wait_s)
         if self.timer is not None:
-            self.timer.timer_period_ns = round(1e9 * wait_period_s(self.parameters))
+            self.repeat(self.timer, wait_period_s(p))
 
     def activate(self) -> None:
-        """Know nobody."""
-        self.over_time = TemporalFilter()
+        """Look now and then for depth images that did not come."""
         super().activate()
         if self.parameters.use_depth:
             self.timer = self.every(wait_period_s(self.parameters), self.on_timer)
@@ -130,7 +132,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
             likelihoods.append(DepthImage(aligned_depth(depth, message), camera, len(heatmaps)))
         elif p.use_depth:
             self.health.degraded("without depth", "no image within sync_slop_s of the heatmaps")
-        posterior, effort = self.infer(likelihoods)
+        posterior, effort = self.infer(likelihoods, p.seed)
         header, ids = message.header, [q.id for q in message.persons]
         if target_from_camera is not None:
             posterior = posterior.transformed(target_from_camera)
@@ -140,7 +142,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         self.publish(posterior, header, ids, [q.score for q in message.persons], effort)
         return message.header.stamp
 
-    def infer(self, likelihoods: list[Likelihood]) -> tuple[PosePosterior, Effort]:
+    def infer(self, likelihoods: list[Likelihood], seed: int) -> tuple[PosePosterior, Effort]:
         """Infer with as many steps and hypotheses as there is time for."""
         budget, persons = self.budget, likelihoods[0].persons
         effort = budget.choose(persons)
@@ -153,7 +155,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
             budget.record(persons, effort, time.perf_counter() - started_s)
             return posterior
 
-        return self.estimate(measured, self.parameters.seed), effort
+        return self.estimate(measured, seed), effort
 
 
 if __name__ == "__main__":

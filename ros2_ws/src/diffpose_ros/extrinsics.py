@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
 from torch import Tensor
 
-MAX_FILE_BYTES = 1_000_000
+from diffpose_ros.clocks import BACKWARDS
+from diffpose_ros.yaml_files import entry, read_mapping
+
 TF_WAIT_S = 0.1
 """How long the transform of a new stamp is waited for."""
 Extrinsics = Callable[[str, Header], Tensor]
@@ -60,18 +60,13 @@ class FileExtrinsics:
     """
 
     def __init__(self, path: str, target_frame: str, cameras: Sequence[str]) -> None:
-        if (size := Path(path).stat().st_size) > MAX_FILE_BYTES:
-            raise ValueError(f"extrinsics file {path} must hold at most {MAX_FILE_BYTES} bytes, got {size}")
+        data = read_mapping(path, "extrinsics")
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"extrinsics file {path} is not YAML: {error}") from error
-        try:
-            named = _entry(data, "target_frame", str)
+            named = entry(data, "target_frame", str)
             if named != target_frame:
                 raise ValueError(f"target_frame is {named!r}, the parameter target_frame is {target_frame!r}")
-            entries = _entry(data, "cameras", dict)
-            self._known = {name: _camera(_entry(entries, name, dict, "cameras."), name) for name in cameras}
+            entries = entry(data, "cameras", dict)
+            self._known = {name: _camera(entry(entries, name, dict, "cameras."), name) for name in cameras}
         except (ValueError, OverflowError) as error:
             raise ValueError(f"extrinsics file {path}: {error}") from error
 
@@ -100,14 +95,17 @@ class TfExtrinsics:
             import tf2_ros
         except ImportError as error:
             raise ValueError(f"parameter {why}, and there is no TF to ask: {error}") from error
-        self._node, self._target_frame, self._no_transform = node, target_frame, tf2_ros.TransformException
-        self._buffer = tf2_ros.Buffer(node=node)
+        self._target_frame, self._no_transform = target_frame, tf2_ros.TransformException
+        # Not of this node: of such a buffer Jazzy leaves a callback with the node's clock that outlives it, and
+        # Humble's knows nothing of a clock that is set back.
+        self._buffer = tf2_ros.Buffer()
+        self._jumps = node.get_clock().create_jump_callback(BACKWARDS, post_callback=lambda _: self._buffer.clear())
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
     def close(self) -> None:
         """Listen no more."""
         self._listener.unregister()
-        self._node.destroy_service(self._buffer.srv)
+        self._jumps.unregister()
 
     def __call__(self, camera: str, header: Header) -> Tensor:
         """Return target_from_camera."""
@@ -120,25 +118,17 @@ class TfExtrinsics:
         return transform((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
 
 
-def _camera(entry: dict[str, Any], name: str) -> tuple[str, Tensor]:
+def _camera(data: dict[str, Any], name: str) -> tuple[str, Tensor]:
     where = f"cameras.{name}."
-    translation, quaternion = (_numbers(entry, key, where) for key in ("translation", "quaternion"))
+    translation, quaternion = (_numbers(data, key, where) for key in ("translation", "quaternion"))
     try:
-        return _entry(entry, "frame_id", str, where), transform(translation, quaternion)
+        return entry(data, "frame_id", str, where), transform(translation, quaternion)
     except ValueError as error:
         raise ValueError(f"cameras.{name}: {error}") from error
 
 
-def _numbers(entry: dict[str, Any], name: str, where: str) -> list[float]:
-    values = _entry(entry, name, list, where)
+def _numbers(data: dict[str, Any], name: str, where: str) -> list[float]:
+    values = entry(data, name, list, where)
     if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
         raise ValueError(f"{where}{name} must hold numbers, got {values!r}")
     return [float(v) for v in values]
-
-
-def _entry(data: Any, name: str, kind: type, where: str = "") -> Any:
-    if not isinstance(data, dict) or name not in data:
-        raise ValueError(f"{where}{name} is missing")
-    if not isinstance(data[name], kind):
-        raise ValueError(f"{where}{name} must be a {kind.__name__}, got {data[name]!r}")
-    return data[name]

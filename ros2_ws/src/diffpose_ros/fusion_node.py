@@ -55,7 +55,7 @@ class FusionNode(InferenceNode[FusionParameters]):
         super().on_parameters()
         self.instants.set_limits(self.parameters.sync_slop_s, self.parameters.sync_wait_s)
         if self.timer is not None:
-            self.timer.timer_period_ns = round(1e9 * wait_period_s(self.parameters))
+            self.repeat(self.timer, wait_period_s(self.parameters))
 
     def activate(self) -> None:
         """Subscribe."""
@@ -129,7 +129,8 @@ class FusionNode(InferenceNode[FusionParameters]):
             fusion.View(v.heatmaps, v.camera, relative(target_from_reference, v.reference_from_camera), v.depth_m)
             for v in views
         ]
-        fused = self.estimate(lambda generator: fusion.fuse(self.estimator, views, p.num_hypotheses, generator), p.seed)
+        estimator = self.estimator.with_steps(p.steps)  # its settings stay while parameters change
+        fused = self.estimate(lambda generator: fusion.fuse(estimator, views, p.num_hypotheses, generator), p.seed)
         scores = [
             max(source.persons[i].score for source, i in zip(sources, members, strict=True) if i is not None)
             for members in fused.members
@@ -140,7 +141,7 @@ class FusionNode(InferenceNode[FusionParameters]):
         stamp = min((source.header.stamp for source in sources), key=nanoseconds)
         header = Header(stamp=stamp, frame_id=p.target_frame)
         posterior = fused.posterior.of(order).transformed(target_from_reference)
-        effort = Effort(self.estimator.sampler.steps, p.num_hypotheses)
+        effort = Effort(p.steps, p.num_hypotheses)
         self.publish(posterior, header, range(len(order)), [scores[person] for person in order], effort)
         return stamp
 

@@ -101,7 +101,7 @@ def _yaml(value: Value) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_yaml(v) for v in value) + "]"
     if isinstance(value, str):
-        return f"'{value}'"
+        return "'" + value.replace("'", "''") + "'"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

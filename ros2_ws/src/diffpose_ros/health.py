@@ -7,15 +7,16 @@ Published once a second, and at once when a state changes.
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
-from rclpy.duration import Duration
+from rclpy.clock import Clock, ClockType, TimeJump
 
+from diffpose_ros.clocks import BACKWARDS
 from diffpose_ros.parameters import InputParameters
 from diffpose_ros.topic_health import ERROR, GOOD, WARN, Expected, TopicHealth
 
@@ -59,8 +60,7 @@ class Health:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Health is told by a clock that never stops nor jumps, whatever the node's own clock does.
         self._timer = node.create_timer(CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        self._jumps = node.get_clock().create_jump_callback(back, post_callback=self._on_jump)
+        self._jumps = node.get_clock().create_jump_callback(BACKWARDS, post_callback=self._on_jump)
 
     def watch(self, topic: TopicHealth) -> None:
         """Report a topic; inputs come first, as the cause of what outputs lack."""
@@ -139,11 +139,12 @@ class Health:
     def _log(self, reason: str, text: str) -> None:
         now = time.monotonic()
         with self._lock:
-            quiet = now - self._logged_s.get(reason, -math.inf) < LOG_AGAIN_S
+            kind = re.sub(r"\d+", "#", reason)  # one that names a time or a value is the same complaint every time
+            quiet = now - self._logged_s.get(kind, -math.inf) < LOG_AGAIN_S
             if not quiet:
                 if len(self._logged_s) > 100:
                     self._logged_s.clear()
-                self._logged_s[reason] = now
+                self._logged_s[kind] = now
         if not quiet:
             self._node.get_logger().error(text)
 

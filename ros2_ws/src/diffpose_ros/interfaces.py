@@ -46,6 +46,7 @@ class Interface:
 
 
 USE_SIM_TIME, USE_DEPTH, TF_EXTRINSICS = "use_sim_time", "use_depth", "extrinsics_file empty"
+TARGET_FRAME = "target_frame set"
 TF, HUMANS, DETECTIONS = "publish_tf", "publish_humans", "publish_detections"
 RAW, COMPRESSED = "image_transport raw", "image_transport compressed"
 ESTIMATED = (
@@ -110,6 +111,8 @@ ALL = (
         subscribed=(
             Endpoint("human_pose2d/heatmaps", "diffpose/msg/Heatmaps", "What is seen."),
             Endpoint("depth/image", "sensor_msgs/msg/Image", "Depth aligned to the image: 16UC1, 32FC1.", USE_DEPTH),
+            Endpoint("/tf", "tf2_msgs/msg/TFMessage", "Where the camera is.", TARGET_FRAME),
+            Endpoint("/tf_static", "tf2_msgs/msg/TFMessage", "The same, of what does not move.", TARGET_FRAME),
         ),
         published=ESTIMATED, services=(COMPLETE,),
     ),

@@ -116,6 +116,13 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self._timers_made.append(timer)
         return timer
 
+    def repeat(self, timer: Any, period_s: float) -> None:
+        """Call back at another period from now on."""
+        period_ns = round(1e9 * period_s)
+        if timer.timer_period_ns != period_ns and not timer.is_canceled():
+            timer.timer_period_ns = period_ns
+            timer.reset()  # or the old period would end first
+
     def autostart(self) -> bool:
         """Configure and activate, if the parameters say so; return whether nothing went wrong."""
         if not self.parameters.autostart:
@@ -162,6 +169,7 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything that configuring made."""
         self._release()
+        self.health.mended()
         self.state = UNCONFIGURED
         return TransitionCallbackReturn.SUCCESS
 

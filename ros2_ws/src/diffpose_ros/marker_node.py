@@ -48,11 +48,11 @@ class MarkerNode(WorkerNode[MarkerParameters]):
     def process(self, message: Hypotheses) -> Time:
         """Draw and publish."""
         persons = message.persons
-        self.publisher.publish(
-            self.build(
-                posterior_from_message(message), message.header, [p.id for p in persons], [p.score for p in persons]
-            )
+        markers = self.build(
+            posterior_from_message(message), message.header, [p.id for p in persons], [p.score for p in persons]
         )
+        self.check_clock()
+        self.publisher.publish(markers)
         return message.header.stamp
 
 

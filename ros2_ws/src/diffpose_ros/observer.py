@@ -134,7 +134,7 @@ class Observer:
         asked = self._asked.get(name, ())
         state, parameters = [future.result() if future.done() else None for future in asked] or (None, None)
         label = state.current_state.label if state is not None else None
-        if parameters is None:
+        if parameters is None or not parameters.values:  # empty: a node of this name that is not ours
             return Node(name, label)
         sim_time, *device = parameters.values
         return Node(name, label, sim_time.bool_value, device[0].string_value if device else "")

@@ -19,6 +19,8 @@ RELIABILITIES = ("best_effort", "reliable")
 RAW, COMPRESSED = "raw", "compressed"
 GUIDANCES = ("kalman", "gradient")
 PRECISIONS = ("float32", "bfloat16")
+MAX_PERSONS = 100
+"""Of one image: as many as the detector offers to the tracker; memory grows with them."""
 
 
 ANY_TIME, UNCONFIGURED, START = "any time", "unconfigured", "at start"
@@ -126,7 +128,7 @@ class DetectorParameters(LazyParameters):
     )
     max_persons: int = _parameter(
         16, "Persons kept, nearest (largest) first, with some favour for those kept before (docs/tracking.md).",
-        1, 1000, live=True,
+        1, MAX_PERSONS, live=True,
     )  # fmt: skip
     track_buffer_s: float = _parameter(1.0, "Who is unseen for so long is somebody new afterwards.", 0.0, 60.0, "s")
     image_size: int = _parameter(640, "Longer side of the network's input, a multiple of 32.", 32, 4096, "px")
@@ -266,7 +268,7 @@ class MarkerParameters(LazyParameters):
         1.0, "Half axes of the covariance ellipsoids.", 0.1, 10.0, "standard deviations", live=True
     )
     lifetime_s: float = _parameter(
-        2.0, "Markers vanish when nothing new arrives for so long.", 0.0, 3600.0, "s", live=True
+        2.0, "Markers vanish when nothing new arrives for so long.", 0.1, 3600.0, "s", live=True
     )
 
 

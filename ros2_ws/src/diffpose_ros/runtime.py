@@ -13,19 +13,17 @@ from typing import Any, Generic, TypeVar
 
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.time import Time
 
+from diffpose_ros.clocks import BACKWARDS
 from diffpose_ros.endpoints import Input
 from diffpose_ros.managed import DEACTIVATED, ManagedNode
 from diffpose_ros.parameters import InputParameters, LazyParameters
-from diffpose_ros.stamps import CLOCK_SET_BACK, BadStamp, TooOld, check_stamp
+from diffpose_ros.stamps import CLOCK_SET_BACK, BadStamp, PassedOver, check_stamp
 
 STOP_POLL_S = 0.2
 LISTENERS_S = 0.2
@@ -95,17 +93,18 @@ class WorkerNode(ManagedNode[P]):
         super().__init__(kind)
         self._worker: NewestOnly[tuple[int, Any]] | None = None
         self._listening: list[Input] = []
-        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._on_jump())
+        self._number_of_jumps = self._jumps_before = 0
+        self._jumps = self.get_clock().create_jump_callback(BACKWARDS, post_callback=lambda _: self._on_jump())
 
     def activate(self) -> None:
         """Start the thread."""
         self._worker = NewestOnly(
             self._guarded, lambda: self.health.dropped("a newer one came before it could be begun with")
         )
+        self._listen()  # at once: what is wrong with a subscription must fail here, not when somebody wants results
         if isinstance(self.parameters, LazyParameters) and self.parameters.lazy:
             self.every(LISTENERS_S, self._on_listeners)
-        self._on_listeners()
+            self._on_listeners()
 
     def listen(self) -> None:
         """Subscribe the inputs: when activated, or as soon as somebody wants the results of a lazy node."""
@@ -137,8 +136,18 @@ class WorkerNode(ManagedNode[P]):
 
         Raises:
             ValueError: the input is bad; it is counted as refused.
+            PassedOver: its time is over; it is counted as dropped.
         """
         raise NotImplementedError
+
+    def check_clock(self) -> None:
+        """Call before publishing: what was seen before the clock was set back must not come after it.
+
+        Raises:
+            PassedOver: the clock was set back since :meth:`process` began.
+        """
+        if self._number_of_jumps != self._jumps_before:
+            raise PassedOver(CLOCK_SET_BACK)
 
     def offer(self, item: Any, stamp_ns: int) -> None:
         """Pass an input that was already counted as received to the worker; while active only."""
@@ -153,23 +162,21 @@ class WorkerNode(ManagedNode[P]):
             return str(error)
         return ""
 
-    def seconds_since(self, stamp: TimeMessage) -> float:
-        """Age of a stamp on the node's clock, seconds."""
-        return (self.get_clock().now() - Time.from_msg(stamp)).nanoseconds * 1e-9
-
     def now_ns(self) -> int:
         """Time on the node's clock, nanoseconds."""
         return int(self.get_clock().now().nanoseconds)
 
+    def _listen(self) -> None:
+        before = len(self.inputs)
+        self.listen()
+        self._listening = self.inputs[before:]
+
     def _on_listeners(self) -> None:
         assert self._worker is not None
-        wanted = not (isinstance(self.parameters, LazyParameters) and self.parameters.lazy) or self.wanted()
+        wanted = self.wanted()
         if wanted and not self._listening:
-            if self.health.idle:
-                self.health.restart()
-            before = len(self.inputs)
-            self.listen()
-            self._listening = self.inputs[before:]
+            self.health.restart()
+            self._listen()
         elif not wanted and self._listening:
             for subscribed in self._listening:
                 self.unsubscribe(subscribed)
@@ -179,15 +186,17 @@ class WorkerNode(ManagedNode[P]):
             self.health.idle = NOBODY
 
     def _on_jump(self) -> None:
+        self._number_of_jumps += 1
         if self._worker is not None:
             self.drop(self._worker.clear() + self.forget(), CLOCK_SET_BACK)
 
     def _guarded(self, stamped: tuple[int, Any]) -> None:
         stamp_ns, item = stamped
+        self._jumps_before = self._number_of_jumps
         try:
             check_stamp(stamp_ns, self.now_ns(), self.parameters.max_age_s)
             stamp = self.process(item)
-        except TooOld as error:
+        except PassedOver as error:
             self.health.dropped(str(error))
         except ValueError as error:
             self.health.refused(str(error))
@@ -195,7 +204,7 @@ class WorkerNode(ManagedNode[P]):
             self.health.failed(f"{type(error).__name__}: {error}")
             self.get_logger().debug(traceback.format_exc())
         else:
-            self.health.processed(self.seconds_since(stamp))
+            self.health.processed((self.now_ns() - nanoseconds(stamp)) * 1e-9)
 
 
 def reliability(name: str) -> ReliabilityPolicy:

@@ -13,8 +13,8 @@ class BadStamp(ValueError):
     """The stamp says nothing that could be true."""
 
 
-class TooOld(Exception):
-    """The stamp is good, and too long ago."""
+class PassedOver(Exception):
+    """The input is good, and its time is over; the text is the reason it is counted with."""
 
 
 def check_stamp(stamp_ns: int, now_ns: int, max_age_s: float) -> None:
@@ -26,13 +26,13 @@ def check_stamp(stamp_ns: int, now_ns: int, max_age_s: float) -> None:
         max_age_s: 0 for no limit.
 
     Raises:
-        BadStamp: it is zero, or further ahead than clocks differ.
-        TooOld: it is older than the limit.
+        BadStamp: it is zero or negative, or further ahead than clocks differ.
+        PassedOver: it is older than the limit.
     """
     age_s = (now_ns - stamp_ns) * 1e-9
-    if stamp_ns == 0:
-        raise BadStamp("stamp is zero: nobody can tell how old that is, nor find its transforms")
+    if stamp_ns <= 0:
+        raise BadStamp("stamp is zero or negative: nobody can tell how old that is, nor find its transforms")
     if age_s < -FUTURE_S:
         raise BadStamp(f"stamp is {-age_s:.3g} s in the future: are the machines' clocks alike, is use_sim_time right?")
     if max_age_s and age_s > max_age_s:
-        raise TooOld("older than max_age_s")
+        raise PassedOver("older than max_age_s")
