@@ -268,7 +268,7 @@ def _skeleton(name: str) -> Skeleton:
 
 def _check_persons(persons: list[Any]) -> None:
     if len({person.id for person in persons}) < len(persons):
-        raise ValueError(f"persons must have different ids, got {[person.id for person in persons][:20]}")
+        raise ValueError(f"ids of persons must differ, got {[person.id for person in persons][:20]}")
     for p, person in enumerate(persons):
         if not math.isfinite(person.score):
             raise ValueError(f"persons[{p}].score must be finite, got {person.score}")
