@@ -76,6 +76,48 @@ def test_lazy_nodes_subscribe_while_somebody_listens(client, start):
     assert client.node.count_subscribers("/lazy/human_pose2d/heatmaps") == 0
 
 
+def test_the_detector_waits_for_who_answers_and_for_nobody_else(client, start):
+    """With a limit of a minute, an image is only begun with when the heatmaps before are done with."""
+    node, topic = "paced/detector_node", "/paced/human_pose2d/heatmaps"
+    start("detector_node", "paced", image_size=64, estimator_wait_s=60.0, camera_info_mode="latest")
+    client.listen(Heatmaps, topic)
+
+    def show():
+        header = Header(stamp=client.stamp(), frame_id="cam")
+        client.publish("/paced/camera_info", info_for(SMALL, header))
+        client.publish("/paced/image_raw", images.image_message(SMALL, header))
+        return header
+
+    def done(header):
+        client.publish("/paced/human_pose2d/done", Header(stamp=header.stamp))
+
+    def found(number):
+        client.wait(lambda: len(client.messages[topic]) == number, f"{number} heatmaps")
+
+    for number in (1, 2, 3):  # nobody has answered yet
+        first = show()
+        found(number)
+    second = show()
+    found(4)
+    done(first)  # of an older one: somebody is there, and still at work
+    client.spin(0.5)
+    show()
+    found(5)  # the pause was over before the answer came
+    show()
+    client.spin(1.0)
+    last = show()
+    client.spin(1.0)
+    assert len(client.messages[topic]) == 5
+    done(second)
+    client.spin(1.0)
+    assert len(client.messages[topic]) == 5
+    done(client.messages[topic][-1].header)
+    found(6)
+    assert client.messages[topic][-1].header.stamp == last.stamp
+    client.wait_count(node, "processed", 6)
+    assert [client.count(node, name) for name in ("received", "processed", "dropped")] == [7, 6, 1]
+
+
 def test_a_recording_that_is_played_again(client, start):
     """The clock goes back: new images are good images, what is ahead of the clock or too old is not."""
     node = "sim/detector_node"

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 from torch import Tensor
 
 from diffpose.msg import Heatmaps
@@ -19,6 +22,7 @@ from diffpose_core.detector import DetectorConfig, YoloPoseDetector
 from diffpose_core.tracking import PersonTracker, TrackerConfig
 from diffpose_ros.conversions import camera_from_info, check_pair, heatmaps_message, rectified_info
 from diffpose_ros.images import decode_compressed, image_decoder
+from diffpose_ros.pacing import Pacer
 from diffpose_ros.pairing import LATCHED as LATCHED_INFO
 from diffpose_ros.pairing import Pairing
 from diffpose_ros.parameters import COMPRESSED, DetectorParameters
@@ -33,6 +37,8 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.detector: YoloPoseDetector | None = None
         self.tracker: PersonTracker | None = None
         self._ids = itertools.count()
+        self.pacer = Pacer(0.0)
+        self._answers: Any = None
 
     def configure(self) -> None:
         """Load the network and run it once; know nobody."""
@@ -58,6 +64,21 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         assert self.tracker is not None
         self.detector.config = replace(self.detector.config, conf=p.min_score, max_persons=p.max_persons)
         self.tracker.adjust(p.min_score, p.max_persons)
+        self.pacer.limit_s = p.estimator_wait_s
+
+    def activate(self) -> None:
+        """Listen to the node that infers."""
+        self.pacer = Pacer(self.parameters.estimator_wait_s)
+        self._answers = self.create_subscription(Header, "human_pose2d/done", self.on_done, RESULTS)
+        super().activate()
+
+    def deactivate(self) -> None:
+        """Wait for nobody."""
+        self.pacer.stop()
+        if self._answers is not None:
+            self.destroy_subscription(self._answers)
+        self._answers = None
+        super().deactivate()
 
     def listen(self) -> None:
         """Subscribe images and calibrations; one from before is not known to hold still."""
@@ -102,9 +123,18 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         if pair is not None:
             self.offer(pair, nanoseconds(pair[0].header.stamp))
 
+    def on_done(self, header: Header) -> None:
+        """The node that infers is done with what was published up to this stamp."""
+        self.pacer.done(nanoseconds(header.stamp), time.monotonic())
+
+    def done(self, item: tuple[Image | CompressedImage, CameraInfo]) -> None:
+        """Wait until the next image is to be begun with; it is the newest then."""
+        self.pacer.wait()
+
     def process(self, item: tuple[Image | CompressedImage, CameraInfo]) -> Time:
         """Detect, find who is who, and publish."""
         assert self.detector is not None
+        started_s = time.monotonic()
         image, info = item
         pixels = self.decode(image)
         check_pair(image, info)
@@ -121,6 +151,8 @@ class DetectorNode(WorkerNode[DetectorParameters]):
 
         message = heatmaps_message(self.detector(pixels, choose), image.header, info, ids)
         self.check_clock()
+        now_s = time.monotonic()
+        self.pacer.published(nanoseconds(image.header.stamp), now_s - started_s, now_s)
         self.publisher.publish(message)
         self.health.count("persons", len(message.persons))
         return image.header.stamp

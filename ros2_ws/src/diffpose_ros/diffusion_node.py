@@ -46,6 +46,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         if frame:
             self.target = TfExtrinsics(self, frame, f"target_frame is {frame!r}")
         self.health.facts["target_frame"] = frame or "that of the camera"
+        self.done_publisher = self.advertise(Header, "human_pose2d/done", RESULTS, steady=False)
         super().configure()
 
     def cleanup(self) -> None:
@@ -119,6 +120,10 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         """Pass heatmaps and what depth came with them to the worker."""
         for group in groups:
             self.offer((group[CAMERA].heatmaps, group[CAMERA].depth), group[CAMERA].stamp_ns)
+
+    def done(self, item: tuple[HeatmapsMessage, Image | None]) -> None:
+        """Tell the detector."""
+        self.done_publisher.publish(Header(stamp=item[0].header.stamp))
 
     def process(self, item: tuple[HeatmapsMessage, Image | None]) -> Time:
         """Infer and publish."""

@@ -47,6 +47,9 @@ class FusionNode(InferenceNode[FusionParameters]):
         self.health.facts |= {
             "cameras": ", ".join(p.cameras), "target_frame": p.target_frame, "extrinsics": p.extrinsics_file or "TF",
         }  # fmt: skip
+        self.done_publishers = {
+            name: self.advertise(Header, f"{name}/human_pose2d/done", RESULTS, steady=False) for name in p.cameras
+        }
         self.instants = Synchroniser(p.cameras, p.with_depth, p.sync_slop_s, p.sync_wait_s, self.on_late)
         super().configure()
 
@@ -116,6 +119,11 @@ class FusionNode(InferenceNode[FusionParameters]):
         for group in groups:
             self.health.received()
             self.offer(group, min(view.stamp_ns for view in group.values()))
+
+    def done(self, item: Group) -> None:
+        """Tell the detectors."""
+        for name, view in item.items():
+            self.done_publishers[name].publish(Header(stamp=view.heatmaps.header.stamp))
 
     def process(self, item: Group) -> Time:
         """Fuse and publish."""

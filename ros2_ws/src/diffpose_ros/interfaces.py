@@ -101,6 +101,7 @@ ALL = (
             Endpoint("image_raw", "sensor_msgs/msg/Image", "Images.", RAW),
             Endpoint("image_raw/compressed", "sensor_msgs/msg/CompressedImage", "JPEG or PNG.", COMPRESSED),
             Endpoint("camera_info", "sensor_msgs/msg/CameraInfo", "Their calibration, with the same stamps."),
+            Endpoint("human_pose2d/done", "std_msgs/msg/Header", "Of heatmaps that are worked on no more."),
         ),
         published=(
             Endpoint("human_pose2d/heatmaps", "diffpose/msg/Heatmaps", "One heatmap per person and joint."),
@@ -114,7 +115,10 @@ ALL = (
             Endpoint("/tf", "tf2_msgs/msg/TFMessage", "Where the camera is.", TARGET_FRAME),
             Endpoint("/tf_static", "tf2_msgs/msg/TFMessage", "The same, of what does not move.", TARGET_FRAME),
         ),
-        published=ESTIMATED, services=(COMPLETE,),
+        published=(
+            *ESTIMATED, Endpoint("human_pose2d/done", "std_msgs/msg/Header", "Tells the detector it may go on."),
+        ),
+        services=(COMPLETE,),
     ),
     Interface(
         "fusion_node", "Infers 3D skeletons from the heatmaps of several cameras.",
@@ -124,7 +128,11 @@ ALL = (
             Endpoint("/tf", "tf2_msgs/msg/TFMessage", "Where the cameras are.", TF_EXTRINSICS),
             Endpoint("/tf_static", "tf2_msgs/msg/TFMessage", "The same, of what does not move.", TF_EXTRINSICS),
         ),
-        published=ESTIMATED, services=(COMPLETE,),
+        published=(
+            *ESTIMATED,
+            Endpoint(f"{CAMERA}/human_pose2d/done", "std_msgs/msg/Header", "Tells the detectors they may go on."),
+        ),
+        services=(COMPLETE,),
     ),
     Interface(
         "marker_node", "Draws skeletons and ellipsoids for RViz.",

@@ -131,6 +131,10 @@ class DetectorParameters(LazyParameters):
         1, MAX_PERSONS, live=True,
     )  # fmt: skip
     track_buffer_s: float = _parameter(1.0, "Who is unseen for so long is somebody new afterwards.", 0.0, 60.0, "s")
+    estimator_wait_s: float = _parameter(
+        1.0, "The next image is begun with when the node that infers is about done with the last (docs/input.md); one "
+        "that is silent for longer is not waited for; 0: never wait.", 0.0, 60.0, "s", live=True,
+    )  # fmt: skip
     image_size: int = _parameter(640, "Longer side of the network's input, a multiple of 32.", 32, 4096, "px")
     precision: str = _parameter(
         "float32", "Of a .pt network: float32, or bfloat16 where the processor has it: half the time."

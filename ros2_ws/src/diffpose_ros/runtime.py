@@ -140,6 +140,9 @@ class WorkerNode(ManagedNode[P]):
         """
         raise NotImplementedError
 
+    def done(self, item: Any) -> None:
+        """Called when an input is done with, whatever became of it and before the next is taken."""
+
     def check_clock(self) -> None:
         """Call before publishing: what was seen before the clock was set back must not come after it.
 
@@ -205,6 +208,7 @@ class WorkerNode(ManagedNode[P]):
             self.get_logger().debug(traceback.format_exc())
         else:
             self.health.processed((self.now_ns() - nanoseconds(stamp)) * 1e-9)
+        self.done(item)
 
 
 def reliability(name: str) -> ReliabilityPolicy:
