@@ -63,9 +63,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of corrupt and fuzz")
     parser.add_argument("--set", nargs="*", default=[], metavar="NODE.PARAMETER=VALUE", help="other parameters")
     parser.add_argument("--prefix", type=Path, default=Path(sys.prefix), help="where the ROS package is installed")
+    parser.add_argument("--domain", type=int, default=DOMAIN, help="ROS domain, of nobody else")
     parser.add_argument("--json", type=Path, help="write all figures here")
     args = parser.parse_args()
-    os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
+    os.environ["ROS_DOMAIN_ID"] = str(args.domain)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     # After the domain is set: these modules talk to ROS.
     from diffpose_ros.reliability import corrupt, cycles, faults, fuzz, latency, overload, soak, transport
