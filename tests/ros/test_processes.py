@@ -2,9 +2,11 @@
 """The whole graph as separate processes over Fast DDS, on a real photograph."""
 
 import importlib.util
+import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +129,26 @@ def test_the_command_ends_its_nodes_and_says_which_was_lost(command, tmp_path):
     assert done.returncode == 1
     assert "there is no file" in done.stdout + done.stderr
     assert "camera_node ended by itself with status 1" in done.stderr
+
+
+def test_the_command_starts_a_lost_node_again_if_that_is_wanted(command, client):
+    node = "again/marker_node"
+    with subprocess.Popen([*command, "run", "namespace:=again", "respawn:=true"], stderr=subprocess.PIPE) as run:
+        try:
+            client.wait(lambda: client.health.get(node, {}).get("state") == "active", "the node")
+            (lost,) = (
+                int(child) for child in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+                if b"marker_node" in Path(f"/proc/{child}/cmdline").read_bytes()
+            )  # fmt: skip
+            os.kill(lost, signal.SIGKILL)
+            client.spin(0.5)
+            client.health.pop(node)
+            client.wait(lambda: client.health.get(node, {}).get("state") == "active", "the node to be there again")
+        finally:
+            run.send_signal(signal.SIGINT)
+            errors = run.stderr.read().decode()
+            assert run.wait(60) == 0, errors
+    assert "again/marker_node ended by itself with status -9; it is started again" in errors
 
 
 def test_the_command_ends_well_when_interrupted(command):

@@ -21,12 +21,12 @@ import sys
 import threading
 from pathlib import Path
 
-from diffpose_ros.graph import GRAPHS, nodes
+from diffpose_ros.graph import GRAPHS, RESPAWN_DELAY_S, nodes
 from diffpose_ros.processes import Processes
 
 
 def run(arguments: list[str], prefix: Path) -> int:
-    """Run a graph until a signal or until a node ends; return the exit status."""
+    """Run a graph until a signal or, without ``respawn``, until a node ends; return the exit status."""
     graph, values = "estimator", {}
     if arguments and arguments[0] in GRAPHS:
         graph, *arguments = arguments
@@ -36,18 +36,22 @@ def run(arguments: list[str], prefix: Path) -> int:
             raise ValueError(f"arguments are written name:=value, got {text!r}")
         values[name] = value
     processes = Processes(prefix)
-    entries = nodes(values, processes.share, graph)
+    entries = {entry.name: entry for entry in nodes(values, processes.share, graph)}
+    respawn = values.get("respawn") == "true"
     if values.get("rviz") == "true":
         raise ValueError(f"argument rviz needs `ros2 launch`; start rviz2 by hand with rviz/{graph}.rviz")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        for entry in entries:
+        for entry in entries.values():
             processes.start(entry)
-        while not stop.wait(0.2) and not processes.ended():
-            pass
-        lost = processes.ended()
+        while not stop.wait(0.2) and (respawn or not processes.ended()):
+            for name, status in processes.ended().items():
+                print(f"diffpose: {name} ended by itself with status {status}; it is started again", file=sys.stderr)
+                if not stop.wait(RESPAWN_DELAY_S):
+                    processes.start(entries[name])
+        lost = {} if respawn else processes.ended()
     finally:
         processes.stop()
     for name, status in lost.items():

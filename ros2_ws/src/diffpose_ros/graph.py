@@ -14,6 +14,7 @@ from diffpose_ros.interfaces import enclave
 from diffpose_ros.parameters import DiffusionParameters, FusionParameters, Parameters
 
 PACKAGE = "diffpose"
+RESPAWN_DELAY_S = 1.0
 Value = str | int | float | bool | tuple[str, ...]
 
 
@@ -43,6 +44,7 @@ _COMMON = (
     Argument("humans", "false", "Publish the persons as bodies of REP 155; needs hri_msgs.", ("true", "false")),
     Argument("detections", "false", "Publish the persons as detections of vision_msgs.", ("true", "false")),
     Argument("use_sim_time", "false", "Take the time from /clock.", ("true", "false")),
+    Argument("respawn", "false", "Start a node again, a second after it ended by itself.", ("true", "false")),
     Argument("log_level", "info", "Log level of the nodes.", ("debug", "info", "warn", "error", "fatal")),
 )
 _ESTIMATOR = (

@@ -12,7 +12,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from diffpose_ros.graph import GRAPHS, PACKAGE, environment, nodes
+from diffpose_ros.graph import GRAPHS, PACKAGE, RESPAWN_DELAY_S, environment, nodes
 from diffpose_ros.interfaces import enclave
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
@@ -48,6 +48,7 @@ def description(graph: str, display: Display) -> LaunchDescription:
                 Node(
                     package=PACKAGE, executable=entry.executable, namespace=entry.namespace, output="screen",
                     parameters=[entry.params_file, entry.parameters], remappings=entry.remaps,
+                    respawn=values["respawn"] == "true", respawn_delay=RESPAWN_DELAY_S,
                     arguments=[
                         "--ros-args", "--log-level", entry.log_level,
                         "--enclave", enclave(entry.namespace, entry.executable),
