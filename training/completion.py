@@ -51,6 +51,8 @@ Examples = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """True joints [P, 17, 3], which are missing [P, 17], hypotheses [P, S, 17, 3]."""
 Figures = dict[str, dict[str, dict[str, dict[str, list[float]]]]]
 """Case -> how joints are known -> method -> figure -> one value per seed."""
+Spans = dict[str, dict[str, dict[str, list[float]]]]
+"""Case -> how joints are known -> share -> lower limit, mean, upper limit."""
 
 
 def completers(prior: PosePrior, data: Path, training_poses: int) -> dict[str, Completer]:
@@ -137,6 +139,16 @@ def summary(figures: Figures, leads: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(lines)
 
 
+def between(spans: Spans) -> str:
+    """Coverage of ours with the interval that drawing other people leaves it."""
+    lines = ["| missing | known | " + " | ".join(f"inside {level:g}" for level in LEVELS) + " |", "|---" * 5 + "|"]
+    for case, kinds in spans.items():
+        for known, row in kinds.items():
+            cells = [f"{m:.2f} ({low:.2f} to {high:.2f})" for low, m, high in row.values()]
+            lines.append("| " + " | ".join([case, known, *cells]) + " |")
+    return "\n".join(lines)
+
+
 def table(figures: Figures) -> str:
     """All figures of all methods."""
     keys = list(next(iter(next(iter(figures.values())).values()))[OURS])
@@ -215,11 +227,15 @@ def main() -> None:
     methods = completers(prior, args.data, args.training_poses)
     figures: Figures = {}
     leads: dict[str, dict[str, list[float]]] = {}
+    spans: Spans = {}
     examples: dict[str, Examples] = {}
     jobs = [(case, known) for case in args.cases for known in KNOWN]
     for case, known in tqdm(jobs):
-        worlds = [data.joints[draw_poses(data, args.poses, seed)] for seed in range(args.seeds)]
-        done = [evaluate(methods, w, case, known, args.hypotheses, 100 + seed) for seed, w in enumerate(worlds)]
+        drawn = [draw_poses(data, args.poses, seed) for seed in range(args.seeds)]
+        done = [
+            evaluate(methods, data.joints[rows], case, known, args.hypotheses, 100 + seed)
+            for seed, rows in enumerate(drawn)
+        ]
         each = [scores for scores, _ in done]
         if case in DRAWN:
             examples.setdefault(case, done[0][1])
@@ -232,18 +248,27 @@ def main() -> None:
         gap = scores[best] - scores[OURS]
         low, high = bootstrap_interval(gap, torch.Generator().manual_seed(0))
         leads.setdefault(case, {})[known] = [float(low), float(gap.mean()), float(high)]
+        who = data.subject[torch.cat(drawn)]
+        for level in LEVELS:
+            share = torch.cat([e[OURS][f"inside {level:g}"] for e in each])
+            people = torch.stack([share[who == subject].mean() for subject in who.unique()])
+            low, high = bootstrap_interval(people, torch.Generator().manual_seed(0))
+            span = [float(low), float(people.mean()), float(high)]
+            spans.setdefault(case, {}).setdefault(known, {})[f"inside {level:g}"] = span
     poses = args.poses // len(frames) * len(frames)
     print(table(figures))
     print(
         f"\n{poses} poses of {args.split} subjects x {args.seeds} seeds, {args.hypotheses} hypotheses; energy score, mm"
     )
     print(summary(figures, leads))
+    print(f"\ncoverage of {OURS} with its 95 % interval over {len(frames)} subjects (bootstrap)")
+    print(between(spans))
     if args.json:
         report = {
             "split": args.split, "poses": poses, "hypotheses": args.hypotheses, "seeds": args.seeds,
             "training_poses": args.training_poses, "sampler": asdict(COMPLETING), "known_std_m": KNOWN,
             "prior_sha256": prior.sha256, "torch": torch.__version__, "cases": figures,
-            "below_the_next_best_mm": leads,
+            "below_the_next_best_mm": leads, "coverage_over_subjects": spans,
         }  # fmt: skip
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1) + "\n")

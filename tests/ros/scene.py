@@ -45,7 +45,7 @@ def seen_by(name, points):
 
 
 def heatmaps(name, points, stamp, order=(0, 1), scores=(0.9, 0.8)):
-    """The heatmaps of a camera; ``order`` is that of the persons in the message."""
+    """The heatmaps of a camera; ``order`` is that of the persons in the message, and their ids."""
     pixels = CAMERA.project(seen_by(name, points[list(order)]))
     generator = torch.Generator().manual_seed(sum(name.encode()))
     pixels = pixels + NOISE_PX * torch.randn(pixels.shape, generator=generator)
@@ -58,7 +58,7 @@ def heatmaps(name, points, stamp, order=(0, 1), scores=(0.9, 0.8)):
     score = torch.tensor(scores)[: len(order)]
     header = Header(stamp=stamp, frame_id=f"{name}_optical_frame")
     found = Detections(boxes, score, pixels, ones, heat, grid, tiles)
-    return conversions.heatmaps_message(found, header, conversions.camera_info(CAMERA, header))
+    return conversions.heatmaps_message(found, header, conversions.camera_info(CAMERA, header), order)
 
 
 def depth(name, points, stamp, encoding="16UC1"):

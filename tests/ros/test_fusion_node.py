@@ -81,6 +81,28 @@ def test_two_people_are_found_in_the_room(nodes, people):
     assert all(np.isfinite(p.log_evidence) for p in found)
 
 
+def test_people_keep_their_ids_while_a_camera_keeps_them(nodes, people):
+    """The cameras list the people in any order, one loses them and finds them again by other ids."""
+
+    def ids(message):
+        return [p.id for p in sorted(message.persons, key=lambda p: p.mean[0])]
+
+    begun = now(nodes).sec
+    stamps = [Time(sec=begun, nanosec=n * 10**8) for n in range(4)]  # however long the answers take
+    first = ids(send(nodes, people, stamps[0]))
+    assert len(set(first)) == 2
+    assert ids(send(nodes, people, stamps[1], right={"order": (1, 0)})) == first
+    assert ids(send(nodes, people, stamps[2], cameras=("right",))) == first
+    nodes.messages[FUSED].clear()
+    left, right = (scene.heatmaps(name, people, stamps[3]) for name in ("left", "right"))
+    for person in left.persons:
+        person.id += 10
+    nodes.publish("/left/human_pose2d/heatmaps", left)
+    nodes.publish("/right/human_pose2d/heatmaps", right)
+    nodes.wait(lambda: nodes.messages[FUSED], "fused hypotheses")
+    assert ids(nodes.messages[FUSED][0]) == first
+
+
 def test_the_skeleton_is_latched(nodes):
     nodes.listen(SkeletonDefinition, "/human_pose3d/skeleton", latched=True)
     nodes.wait(lambda: nodes.messages["/human_pose3d/skeleton"], "the latched skeleton")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from std_msgs.msg import Header
 from diffpose.msg import Heatmaps as HeatmapsMessage
 from diffpose_core import fusion
 from diffpose_core.budget import Effort
+from diffpose_core.identity import FusedIdentities
 from diffpose_ros import synchroniser
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
 from diffpose_ros.extrinsics import Extrinsics, FileExtrinsics, TfExtrinsics, relative
@@ -36,6 +38,8 @@ class FusionNode(InferenceNode[FusionParameters]):
         super().__init__(FusionParameters)
         self.extrinsics: Extrinsics | None = None
         self.timer: Any = None
+        self._ids = itertools.count()
+        self.identities = FusedIdentities(ids=self._ids)
 
     def configure(self) -> None:
         """Read where the cameras are."""
@@ -79,7 +83,8 @@ class FusionNode(InferenceNode[FusionParameters]):
         self.timer = None
 
     def forget(self) -> int:
-        """Let go of heatmaps that wait for others: they are parts of inputs, counted by themselves."""
+        """Let go of heatmaps that wait for others (parts of inputs, counted by themselves) and of who was seen."""
+        self.identities = FusedIdentities(ids=self._ids)  # others: the worker may be at work with these
         if self.extrinsics is not None:
             self.health.count("heatmaps dropped before their instant was complete", self.instants.clear())
         return 0
@@ -128,7 +133,8 @@ class FusionNode(InferenceNode[FusionParameters]):
     def process(self, item: Group) -> Time:
         """Fuse and publish."""
         p = self.parameters
-        views, sources = self._views(item)
+        views, seen_by = self._views(item)
+        sources = list(seen_by.values())
         # The prior knows people as level cameras see them: upright along the y axis of an optical frame.
         target_from_reference = views[0].reference_from_camera
         if p.target_z_up:
@@ -148,21 +154,32 @@ class FusionNode(InferenceNode[FusionParameters]):
             self.health.count(f"persons_seen_by_{sum(i is not None for i in members)}")
         stamp = min((source.header.stamp for source in sources), key=nanoseconds)
         header = Header(stamp=stamp, frame_id=p.target_frame)
+        ids = self.identities.update(
+            [
+                {
+                    name: source.persons[i].id
+                    for (name, source), i in zip(seen_by.items(), fused.members[person], strict=True)
+                    if i is not None
+                }
+                for person in order
+            ],
+            1e-9 * min(view.stamp_ns for view in item.values()),  # of instants these rise
+        )
         posterior = fused.posterior.of(order).transformed(target_from_reference)
         effort = Effort(p.steps, p.num_hypotheses)
-        self.publish(posterior, header, range(len(order)), [scores[person] for person in order], effort)
+        self.publish(posterior, header, ids, [scores[person] for person in order], effort)
         return stamp
 
-    def _views(self, group: Group) -> tuple[list[fusion.View], list[HeatmapsMessage]]:
+    def _views(self, group: Group) -> tuple[list[fusion.View], dict[str, HeatmapsMessage]]:
         """Return the views that can be used, in target_frame, and their messages; count and name the others."""
-        views, sources, lacking = [], [], {}
+        views, sources, lacking = [], {}, {}
         for name in self.parameters.cameras:
             try:
                 if name not in group:
                     raise ValueError("no heatmaps within sync_slop_s of the others'")
                 message = group[name].heatmaps
                 views.append(self._view(name, message, group[name].depth))
-                sources.append(message)
+                sources[name] = message
             except ValueError as error:
                 lacking[name] = str(error)
         if not views:

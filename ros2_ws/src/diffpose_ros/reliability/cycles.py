@@ -37,6 +37,7 @@ def cycles(prefix: Path, folder: Path, overrides: dict[str, dict[str, Value]], c
             name: 100 * float(np.polyfit(range(kept, count), [r["rss_mib"] for r in each[kept:]], 1)[0])
             for name, each in rows.items()
         },
+        "rss_mib": {name: [round(r["rss_mib"], 2) for r in each] for name, each in rows.items()},
         "resources": {name: [each[0], each[kept], each[-1]] for name, each in rows.items()},
     }  # fmt: skip
 
