@@ -70,13 +70,14 @@ def test_what_was_begun_before_the_clock_was_set_back_is_not_published(diffusion
     assert counts(client) == {"received": 3, "processed": 2, "dropped": 1, "refused": 0, "failed": 0}
 
 
-def ask(client):
+def ask(client, num_hypotheses=10):
     """Begin a completion."""
     if SERVICE not in client._services:
         client._services[SERVICE] = client.node.create_client(Complete, SERVICE)
     client.wait(client._services[SERVICE].service_is_ready, "the service")
     joints = PosePrior.from_pretrained().sample(1)[0].flatten().tolist()
-    request = Complete.Request(skeleton="H36M17", joints=joints, known=[True] * 17, std=[0.01], num_hypotheses=150)
+    request = Complete.Request(skeleton="H36M17", joints=joints, known=[True] * 17, std=[0.01])
+    request.num_hypotheses = num_hypotheses
     return client._services[SERVICE].call_async(request)
 
 
@@ -84,7 +85,7 @@ def test_heatmaps_are_received_during_a_completion_and_served_after_it(diffusion
     client = diffusion.client
     before = counts(client)
     assert diffusion.set(steps=LONG) == [""]
-    answer = ask(client)
+    answer = ask(client, num_hypotheses=150)
     client.spin(0.5)  # it is in work by now, and keeps its steps
     assert diffusion.set(steps=SHORT) == [""]
     client.messages[HYPOTHESES].clear()
