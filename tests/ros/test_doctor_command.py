@@ -99,7 +99,7 @@ def test_a_node_of_our_name_that_is_not_ours(client, doctor):
     def answer():
         rclpy.spin_once(foreign, timeout_sec=0.0)
 
-    status, output = doctor("foreign", answer, "--json")
+    status, output = doctor("foreign", answer, "--json", "--seconds", "4")
     foreign.destroy_node()
     assert status == 1
     (found,) = json.loads(output)["nodes"]

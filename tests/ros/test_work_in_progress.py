@@ -70,7 +70,7 @@ def test_what_was_begun_before_the_clock_was_set_back_is_not_published(diffusion
     assert counts(client) == {"received": 3, "processed": 2, "dropped": 1, "refused": 0, "failed": 0}
 
 
-def ask(client, num_hypotheses=10):
+def ask(client, num_hypotheses=50):
     """Begin a completion."""
     if SERVICE not in client._services:
         client._services[SERVICE] = client.node.create_client(Complete, SERVICE)
