@@ -1,6 +1,8 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Messages and the library's types say the same."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PosePosterior
 from diffpose_core.detector import Detections, DetectorConfig, tiles_for
 from diffpose_core.observation import INFERRED, MISSING, OBSERVED
 from diffpose_ros import conversions
+from diffpose_ros.parameters import MAX_PERSONS
 
 CAMERA = Camera(500.0, 510.0, 319.5, 239.5, 640, 480, (0.1, -0.05, 0.001, 0.002, 0.01))
 
@@ -262,6 +265,14 @@ def _cut(name):
     return change
 
 
+def _score(value):
+    return lambda message: setattr(message.persons[1], "score", value)
+
+
+def _same_id(message):
+    message.persons[1].id = message.persons[0].id
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -273,6 +284,10 @@ def _cut(name):
         (_cut("log_density"), r"persons\[1\].log_density must hold 17 x 64 x 48 = 52224 values, got 52223"),
         (_cut("visibility"), r"persons\[1\].visibility must hold 17 = 17 values, got 16"),
         (_cut("keypoints"), r"persons\[1\].keypoints must hold 17 x 2 = 34 values, got 33"),
+        (_score(float("nan")), r"persons\[1\].score must be finite, got nan"),
+        (_score(float("-inf")), r"persons\[1\].score must be finite, got -inf"),
+        (_same_id, r"ids of persons must differ, got \[0, 0\]"),
+        (lambda m: setattr(m, "persons", m.persons[:1] * 101), "persons must be at most 100, got 101"),
         (lambda m: m.joint_names.reverse(), "joint_names must be those of COCO17 in order"),
         (lambda m: setattr(m, "skeleton", "BODY25"), "skeleton must be one of .* got 'BODY25'"),
         (lambda m: setattr(m, "tile_height", 0), "tile_height and tile_width must lie in 4..1024, got 0 x 48"),
@@ -285,6 +300,17 @@ def test_bad_heatmaps_are_refused(change, words):
     change(message)
     with pytest.raises(ValueError, match=words):
         conversions.heatmaps_from_message(message)
+
+
+def test_as_many_persons_as_there_may_be_are_read():
+    message = heatmaps_message(1)
+    person, message.persons = message.persons[0], []
+    message.tile_height = message.tile_width = 4  # the densities of 100 whole tiles take seconds
+    person.log_density = person.log_density[: 17 * 4 * 4]
+    for number in range(MAX_PERSONS):
+        message.persons.append(copy.copy(person))
+        message.persons[-1].id = number
+    assert len(conversions.heatmaps_from_message(message)[0]) == 100
 
 
 def test_hypotheses_round_trip():
@@ -325,6 +351,9 @@ def test_persons_of_whom_nothing_is_known_are_counted_not_published():
             lambda m: setattr(m.persons[0], "log_evidence", float("nan")),
             "log_evidence holds a value that is not finite",
         ),
+        (_score(float("nan")), r"persons\[1\].score must be finite, got nan"),
+        (_score(float("inf")), r"persons\[1\].score must be finite, got inf"),
+        (_same_id, r"ids of persons must differ, got \[0, 0\]"),
         (_set("weights", 0, 5.0), "weights must be non-negative and sum to 1"),
         (_cut("joints"), r"persons\[1\].joints must hold 7 x 17 x 3 = 357 values, got 356"),
         (_cut("status"), r"persons\[1\].status must hold 17 = 17 values, got 16"),

@@ -1,11 +1,15 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Parameters, arguments and files of the graph agree with each other."""
 
+import struct
+import zlib
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diffpose_core import sampler
 from diffpose_ros import graph, parameters
@@ -189,6 +193,14 @@ def test_ros_arguments():
     assert "-p use_sim_time:=false" in text
 
 
+@given(st.text(st.characters(exclude_categories=("C", "Zl", "Zp"))))
+def test_any_text_in_one_line_reaches_a_node_as_it_is(text):
+    arguments = graph.NodeEntry("camera_node", "", "p.yaml", {"source": text, "names": (text, "it's")}).ros_arguments()
+    given_values = dict(a.split(":=", 1) for a in arguments if ":=" in a)
+    assert yaml.safe_load(given_values["source"]) == text
+    assert yaml.safe_load(given_values["names"]) == [text, "it's"]
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -295,6 +307,14 @@ def write_image(path, grey):
     cv2.imwrite(str(path), np.full((8, 10, 3), grey, np.uint8))
 
 
+def announce(path, width, height):
+    """Let the header of a PNG file say so; its checksum fits."""
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+
+
 def test_a_folder_is_read_in_order_and_a_broken_file_is_named(tmp_path):
     write_image(tmp_path / "a.png", 10)
     (tmp_path / "b.png").write_bytes(b"not an image")
@@ -306,6 +326,18 @@ def test_a_folder_is_read_in_order_and_a_broken_file_is_named(tmp_path):
     assert [source.read()[0, 0, 0] for _ in range(2)] == [30, 30]
     assert source.read() is None
     assert source.read() is None
+
+
+def test_an_image_that_announces_more_than_can_be_held_is_named(tmp_path):
+    for name, grey in (("a", 10), ("b", 20), ("c", 30)):
+        write_image(tmp_path / f"{name}.png", grey)
+    announce(tmp_path / "b.png", 70_000, 70_000)
+    source = FrameSource(str(tmp_path), 1, loop=True)
+    for _ in range(2):
+        assert source.read()[0, 0, 0] == 10
+        with pytest.raises(ValueError, match=r"image file .*b\.png cannot be read"):
+            source.read()
+        assert source.read()[0, 0, 0] == 30
 
 
 def test_still_images_begin_again(tmp_path):

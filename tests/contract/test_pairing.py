@@ -65,7 +65,8 @@ def test_stamps():
     check_stamp(100 * S + S // 4, 100 * S, 0.5)
     with pytest.raises(PassedOver, match="older than max_age_s"):
         check_stamp(99 * S, 100 * S, 0.5)
-    with pytest.raises(BadStamp, match="stamp is zero"):
-        check_stamp(0, 100 * S, 0.0)
+    for stamp_ns in (0, -1, -S, -(2**31) * S):
+        with pytest.raises(BadStamp, match="stamp is zero or negative"):
+            check_stamp(stamp_ns, 100 * S, 0.5)
     with pytest.raises(BadStamp, match="stamp is 4 s in the future"):
         check_stamp(104 * S, 100 * S, 0.0)

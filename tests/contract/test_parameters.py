@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffpose_ros.parameters import ALL, ANY_TIME, START, UNCONFIGURED, DiffusionParameters, FusionParameters
+from diffpose_core.detector import MAX_CANDIDATES
+from diffpose_ros.parameters import (
+    ALL,
+    ANY_TIME,
+    MAX_PERSONS,
+    START,
+    UNCONFIGURED,
+    DetectorParameters,
+    DiffusionParameters,
+    FusionParameters,
+)
 from diffpose_ros.ros_parameters import changed
 
 UNITS = {"_s": "s", "_hz": "Hz", "_px": "px", "_deg": "deg", "_m": "m", "_sigmas": "standard deviations"}
@@ -34,6 +44,13 @@ def test_what_can_be_changed_depends_on_the_state():
     assert changed(now, {"prior": "other.safetensors"}, configured=False).prior == "other.safetensors"
     # Nothing is changed by the value that holds already, and other parts' parameters are their own.
     assert changed(now, {"prior": "", "use_sim_time": True}, configured=True) == now
+
+
+def test_nobody_asks_for_more_persons_than_the_detector_offers():
+    assert MAX_PERSONS == MAX_CANDIDATES
+    assert DetectorParameters(max_persons=MAX_CANDIDATES).max_persons == MAX_CANDIDATES
+    with pytest.raises(ValueError, match=r"max_persons must lie in 1\.\.100, got 101"):
+        DetectorParameters(max_persons=MAX_CANDIDATES + 1)
 
 
 def test_an_array_is_a_tuple():

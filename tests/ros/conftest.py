@@ -125,15 +125,21 @@ def client(transport):
 
 
 @pytest.fixture(scope="module")
-def start(client, tmp_path_factory):
+def logs(tmp_path_factory):
+    """What every node has written, a file for each."""
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def start(client, logs):
     """Start nodes by executable name; they end with the module, and must end well."""
-    processes = Processes(PREFIX, tmp_path_factory.mktemp("logs"))
+    processes = Processes(PREFIX, logs)
 
     def starter(executable, namespace="", **parameters):
         entry = NodeEntry(executable, namespace, str(SHARE / "config" / "estimator.yaml"), parameters)
         processes.start(entry)
         client.wait(lambda: entry.name in client.health or processes.ended(), f"{entry.name} to come up")
-        log = (processes.log_folder / f"{entry.name.replace('/', '.')}.log").read_text()
+        log = (logs / f"{entry.name.replace('/', '.')}.log").read_text()
         assert not processes.ended(), log
         return processes.running[entry.name]
 

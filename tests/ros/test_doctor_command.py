@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
@@ -89,6 +90,21 @@ def test_a_graph_that_is_well(client, start, doctor):
     status, output = doctor("well", publish)
     assert (status, output.splitlines()[-1]) == (0, "nothing is wrong"), output
     assert "/well/marker_node: active" in output
+
+
+def test_a_node_of_our_name_that_is_not_ours(client, doctor):
+    """It has neither a life cycle nor the parameters that ours has."""
+    foreign = rclpy.create_node("detector_node", namespace="foreign", start_parameter_services=True)
+
+    def answer():
+        rclpy.spin_once(foreign, timeout_sec=0.0)
+
+    status, output = doctor("foreign", answer, "--json", "--seconds", "4")
+    foreign.destroy_node()
+    assert status == 1
+    (found,) = json.loads(output)["nodes"]
+    assert found["name"] == "/foreign/detector_node"
+    assert (found["state"], found["device"]) == (None, "")
 
 
 def test_nobody_is_there(doctor):

