@@ -92,7 +92,7 @@ def test_people_keep_their_ids_while_a_camera_keeps_them(nodes, people):
     first = ids(send(nodes, people, stamps[0]))
     assert len(set(first)) == 2
     assert ids(send(nodes, people, stamps[1], right={"order": (1, 0)})) == first
-    assert ids(send(nodes, people, stamps[2], cameras=("right",))) == first
+    assert ids(send(nodes, people, stamps[2], cameras=("left",))) == first
     nodes.messages[FUSED].clear()
     left, right = (scene.heatmaps(name, people, stamps[3]) for name in ("left", "right"))
     for person in left.persons:
