@@ -249,12 +249,12 @@ def main() -> None:
         low, high = bootstrap_interval(gap, torch.Generator().manual_seed(0))
         leads.setdefault(case, {})[known] = [float(low), float(gap.mean()), float(high)]
         who = data.subject[torch.cat(drawn)]
-        for level in LEVELS:
-            share = torch.cat([e[OURS][f"inside {level:g}"] for e in each])
-            people = torch.stack([share[who == subject].mean() for subject in who.unique()])
-            low, high = bootstrap_interval(people, torch.Generator().manual_seed(0))
-            span = [float(low), float(people.mean()), float(high)]
-            spans.setdefault(case, {}).setdefault(known, {})[f"inside {level:g}"] = span
+        names = [f"inside {level:g}" for level in LEVELS]
+        shares = torch.stack([torch.cat([e[OURS][name] for e in each]) for name in names], 1)
+        people = torch.stack([shares[who == subject].mean(0) for subject in who.unique()])
+        low, high = bootstrap_interval(people, torch.Generator().manual_seed(0))
+        limits = torch.stack([low, people.mean(0), high], 1).tolist()
+        spans.setdefault(case, {})[known] = dict(zip(names, limits, strict=True))
     poses = args.poses // len(frames) * len(frames)
     print(table(figures))
     print(

@@ -85,7 +85,7 @@ def test_people_keep_their_ids_while_a_camera_keeps_them(nodes, people):
     """The cameras list the people in any order, one loses them and finds them again by other ids."""
 
     def ids(message):
-        return [p.id for p in sorted(message.persons, key=lambda p: p.mean[0])]
+        return [p.id for p in sorted(message.persons, key=lambda p: p.mean[1])]  # across the view of the left camera
 
     begun = now(nodes).sec
     stamps = [Time(sec=begun, nanosec=n * 10**8) for n in range(4)]  # however long the answers take

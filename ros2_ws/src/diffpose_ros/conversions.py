@@ -266,9 +266,18 @@ def _skeleton(name: str) -> Skeleton:
     return SKELETONS[name]
 
 
-def _check_persons(persons: list[Any]) -> None:
+def check_ids(persons: Sequence[Any]) -> None:
+    """Check that the ids of a message's persons differ.
+
+    Raises:
+        ValueError: two are the same.
+    """
     if len({person.id for person in persons}) < len(persons):
         raise ValueError(f"ids of persons must differ, got {[person.id for person in persons][:20]}")
+
+
+def _check_persons(persons: list[Any]) -> None:
+    check_ids(persons)
     for p, person in enumerate(persons):
         if not math.isfinite(person.score):
             raise ValueError(f"persons[{p}].score must be finite, got {person.score}")

@@ -133,8 +133,7 @@ class FusionNode(InferenceNode[FusionParameters]):
     def process(self, item: Group) -> Time:
         """Fuse and publish."""
         p = self.parameters
-        views, seen_by = self._views(item)
-        sources = list(seen_by.values())
+        views, sources = self._views(item)
         # The prior knows people as level cameras see them: upright along the y axis of an optical frame.
         target_from_reference = views[0].reference_from_camera
         if p.target_z_up:
@@ -145,24 +144,22 @@ class FusionNode(InferenceNode[FusionParameters]):
         ]
         estimator = self.estimator.with_steps(p.steps)  # its settings stay while parameters change
         fused = self.estimate(lambda generator: fusion.fuse(estimator, views, p.num_hypotheses, generator), p.seed)
-        scores = [
-            max(source.persons[i].score for source, i in zip(sources, members, strict=True) if i is not None)
+        seen = [  # camera -> what it saw, of every person
+            {
+                name: source.persons[i]
+                for (name, source), i in zip(sources.items(), members, strict=True)
+                if i is not None
+            }
             for members in fused.members
         ]
+        scores = [max(person.score for person in by_camera.values()) for by_camera in seen]
         order = sorted(range(len(scores)), key=lambda person: -scores[person])
-        for members in fused.members:
-            self.health.count(f"persons_seen_by_{sum(i is not None for i in members)}")
-        stamp = min((source.header.stamp for source in sources), key=nanoseconds)
+        for by_camera in seen:
+            self.health.count(f"persons_seen_by_{len(by_camera)}")
+        stamp = min((source.header.stamp for source in sources.values()), key=nanoseconds)
         header = Header(stamp=stamp, frame_id=p.target_frame)
         ids = self.identities.update(
-            [
-                {
-                    name: source.persons[i].id
-                    for (name, source), i in zip(seen_by.items(), fused.members[person], strict=True)
-                    if i is not None
-                }
-                for person in order
-            ],
+            [{name: person.id for name, person in seen[n].items()} for n in order],
             1e-9 * min(view.stamp_ns for view in item.values()),  # of instants these rise
         )
         posterior = fused.posterior.of(order).transformed(target_from_reference)

@@ -168,8 +168,9 @@ class InferenceNode(WorkerNode[P]):
             self.health.count("completions")
 
     def _complete(self, request: Complete.Request) -> Hypotheses:
-        wanted = completion_from_request(request, self.parameters.num_hypotheses)
-        estimator = self.estimator.with_steps(self.parameters.steps)  # its settings stay while parameters change
+        p = self.parameters
+        wanted = completion_from_request(request, p.num_hypotheses)
+        estimator = self.estimator.with_steps(p.steps)  # its settings stay while parameters change
         posterior = self.estimate(
             lambda generator: estimator.complete(
                 wanted.joints, wanted.known, wanted.std, wanted.num_hypotheses, generator, wanted.root_relative

@@ -139,7 +139,7 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         except Exception as error:  # damaged files raise anything; the node must stay to be mended
             self._release()
             return self._cannot("configure", error)
-        # What stays is looked through no more: that takes half a second, in the midst of some frame.
+        # What stays is looked through no more: that takes a tenth of a second, in the midst of some frame.
         gc.collect()
         gc.freeze()
         self.health.mended()

@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 from diffpose.msg import Heatmaps, PersonHeatmaps
 from diffpose_core.kinematics import ANGLES
 from diffpose_core.skeleton import COCO17
+from diffpose_ros.conversions import check_ids
 
 POINTS = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
@@ -44,8 +45,7 @@ def body_ids(prefix: str, persons: Sequence[Any]) -> list[str]:
     for p, number in enumerate(numbers):
         if number < 0:
             raise ValueError(f"persons[{p}].id must not be negative, got {number}")
-    if len(set(numbers)) != len(numbers):
-        raise ValueError(f"ids of persons must differ, got {numbers}")
+    check_ids(persons)
     return [f"{prefix}{number}" for number in numbers]
 
 

@@ -64,12 +64,11 @@ class FrameSource:
                 return None
             index, self._next = 0, 1
         if self._held is None or self._held[0] != index:
+            reason = ""
             try:
                 image = cv2.imread(str(self._images[index]), cv2.IMREAD_COLOR)
             except cv2.error as error:  # it announces more pixels than OpenCV takes
                 image, reason = None, f": {error.err}"
-            else:
-                reason = ""
             if image is None:
                 self._next = (index + 1) * self._hold
                 raise ValueError(f"image file {self._images[index]} cannot be read{reason}")
