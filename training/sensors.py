@@ -67,6 +67,8 @@ DEFAULT_SCENARIOS = ("noise 2.5 %", "noise 0.5 %", "many cameras")
 ANGLES_DEG = (60.0, 120.0)
 """Between which the second camera is turned about the person; the third one to the other side."""
 DEPTH_SD = 0.02
+DEPTH_SURFACE_SD_M = 0.03
+"""Chosen on validation subjects. Real bodies differ by more than these of capsules, hence the larger default."""
 LENGTH_SD = 0.01
 GROUND_SD_M = 0.03
 KNOWN_SD_M = 0.005
@@ -196,7 +198,9 @@ SENSORS: dict[str, Sensor] = {
     "depth at joints": lambda case, factor, before: [
         JointDepth(case.depth_at_joints_m, factor * DEPTH_SD * case.depth_at_joints_m)
     ],
-    "depth image": lambda case, factor, before: [DepthImage(case.depth_m, case.depth_camera, 1, factor * DEPTH_SD)],
+    "depth image": lambda case, factor, before: [
+        DepthImage(case.depth_m, case.depth_camera, 1, factor * DEPTH_SD, DEPTH_SURFACE_SD_M, noise_width_px=1.0)
+    ],
     "height": lambda case, factor, before: [KnownLengths.of_height(case.height_m, factor * LENGTH_SD * case.height_m)],
     "bone lengths": lambda case, factor, before: [
         KnownLengths.of_bones(case.lengths_m, factor * LENGTH_SD * case.lengths_m)

@@ -28,6 +28,10 @@ GUESS_SD_M = 0.15
 
 GATE = 0.3
 """Readings further off where the other observations place the person are not of it: a share of the distance."""
+PATCH = torch.cartesian_prod(torch.arange(-2, 3), torch.arange(-2, 3))
+"""[25, 2] pixels about a joint's that are read with it: a single one's noise would be all that is known of it."""
+ALIKE_SDS = 3.0
+"""Readings of a patch that differ more are of something else."""
 
 
 class _Readings(NamedTuple):
@@ -179,17 +183,19 @@ class JointDepth(_Depth):
 class DepthImage(_Depth):
     """A depth image aligned with the camera: what every hypothesis' joints would measure at their own pixels.
 
-    The sensor sees the body's surface, about the joint's radius (``diffpose_core.body``) before its centre. Readings of
-    something else (an occluder, the wall behind, the person's own arm) are outliers.
+    The sensor sees the body's surface, about the joint's radius (``diffpose_core.body``) before its centre. Read is the
+    mean of up to 5 x 5 pixels, no further off than that radius and of like depth. Readings of something else (an
+    occluder, the wall behind, the person's own arm) are outliers.
 
     Args:
         depth_m: [H, W] metres along the optical axis; 0 or NaN is a hole.
         camera: of the depth image; its size is the image's.
         persons: P, who share the image.
-        noise: standard deviation of a reading, as a share of its depth.
+        noise: standard deviation of a pixel, as a share of its depth.
         surface_std_m: of the surface's distance from the joint.
         outlier: probability that a reading is of something else.
         camera_from_reference: [3, 4] metres, as in :class:`HeatmapLikelihood`.
+        noise_width_px: of the patches in which pixels err alike, as after stereo matching; 1 if each errs by itself.
 
     Raises:
         ValueError: naming the field that has a wrong shape or range.
@@ -197,7 +203,7 @@ class DepthImage(_Depth):
 
     def __init__(
         self, depth_m: Tensor, camera: Camera, persons: int, noise: float = 0.02, surface_std_m: float = 0.04,
-        outlier: float = 0.2, camera_from_reference: Tensor | None = None,
+        outlier: float = 0.2, camera_from_reference: Tensor | None = None, noise_width_px: float = 5.0,
     ) -> None:  # fmt: skip
         depth = checked("depth_m", depth_m, (camera.height, camera.width), allow_nan=True)
         if (depth < 0).any():
@@ -207,13 +213,15 @@ class DepthImage(_Depth):
         for name, value in (("noise", noise), ("surface_std_m", surface_std_m)):
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive and finite, got {value}")
+        if not (math.isfinite(noise_width_px) and noise_width_px >= 1):
+            raise ValueError(f"noise_width_px must be finite and at least 1, got {noise_width_px}")
         hole = torch.isnan(depth) | (depth < MIN_DEPTH_M) | (depth > MAX_DEPTH_M)
         beyond = depth[depth > MAX_DEPTH_M]
         if hole.all() and len(beyond):  # millimetres would be one large hole
             raise ValueError(f"depth_m must be metres, but its least reading is {float(beyond.min()):g}")
         self.depth_m = torch.where(hole, 0.0, depth)
         self.camera, self.noise, self.surface_std_m = camera, noise, surface_std_m
-        self.outlier = _probability("outlier", outlier)
+        self.outlier, self.noise_width_px = _probability("outlier", outlier), noise_width_px
         self._persons = persons
         self.device = depth.device
         self.camera_from_reference = checked_pose(camera_from_reference, self.device)
@@ -228,7 +236,7 @@ class DepthImage(_Depth):
         """Return a copy on ``device``."""
         return DepthImage(
             self.depth_m.to(device), self.camera, self.persons, self.noise, self.surface_std_m, self.outlier,
-            self.camera_from_reference,
+            self.camera_from_reference, self.noise_width_px,
         )  # fmt: skip
 
     def describe(self) -> str:
@@ -244,9 +252,20 @@ class DepthImage(_Depth):
         limit = pixels.new_tensor([self.camera.width - 1, self.camera.height - 1])
         inside = ((pixels >= 0) & (pixels <= limit)).all(-1) & (points[..., 2] > MIN_DEPTH_M)
         at = torch.minimum(pixels.clamp_min(0), limit).long()
-        surface = self.depth_m[at[..., 1], at[..., 0]]
-        known = inside & (surface > 0)
-        variance = (self.noise * surface) ** 2 + self.surface_std_m**2
+        middle = self.depth_m[at[..., 1], at[..., 0]]
+        known = inside & (middle > 0)
+        patch = PATCH.to(at.device)
+        near = at[..., None, :] + patch
+        within = ((near >= 0) & (near <= limit)).all(-1)
+        near = torch.minimum(near.clamp_min(0), limit.long())
+        depth, middle = self.depth_m[near[..., 1], near[..., 0]], middle[..., None]
+        reach_m = patch.float().norm(dim=-1) * middle / min(self.camera.fx, self.camera.fy)
+        step_m = ALIKE_SDS * (2 * (self.noise * middle) ** 2 + self.surface_std_m**2).sqrt()
+        one = within & (depth > 0) & (reach_m <= self._radius_m[:, None]) & ((depth - middle).abs() <= step_m)
+        count = one.sum(-1).clamp_min(1)
+        surface = torch.where(one, depth, 0.0).sum(-1) / count
+        fresh = (count / self.noise_width_px**2).clamp_min(1.0)
+        variance = (self.noise * surface) ** 2 / fresh + self.surface_std_m**2
         return _Readings(surface + self._radius_m, variance, known)
 
     def start_root(self, joints: Float[Tensor, "P S 17 3"], so_far: Float[Tensor, "P S 3"] | None) -> RootGuess | None:

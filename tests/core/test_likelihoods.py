@@ -284,6 +284,34 @@ def test_a_depth_image_is_read_at_the_joints_and_its_holes_are_not(people):
     assert (seen.jacobian[0, 0, J("HeadTop")] == 0).all()
 
 
+def test_pixels_that_err_by_themselves_are_averaged_over_the_joint(people):
+    root = people[:1, None, 0]
+    pose = root_relative(people[:1])[:, None]
+    generator = torch.Generator().manual_seed(0)
+    image = wall(float(people[0, J("LWrist"), 2])) + 0.02 * torch.randn(480, 640, generator=generator)
+    u, v = CAMERA.project(people[0, J("LWrist")]).round().long().tolist()
+    # The wrist's surface is 5 cm wide at either side, 8 pixels: all 25 count, but for the hole and the wall behind.
+    image[v - 1, u - 2], image[v, u + 1] = torch.nan, 8.0
+    known = [image[v + i, u + k] for i in range(-2, 3) for k in range(-2, 3) if (i, k) not in ((-1, -2), (0, 1))]
+    y, coarse = (DepthImage(image, CAMERA, 1, 0.02, 0.01, 1e-6, noise_width_px=width) for width in (1.0, 5.0))
+    mean = float(torch.stack(known).mean())
+    for seen, share in ((linearised(y, pose, root), 23), (linearised(coarse, pose, root), 1)):
+        sd = ((0.02 * mean) ** 2 / share + 0.01**2) ** 0.5
+        expected = (mean + float(JOINT_RADIUS_M[J("LWrist")]) - float(people[0, J("LWrist"), 2])) / sd
+        assert float(seen.residual[0, 0, J("LWrist")]) == pytest.approx(expected, abs=1e-3)
+        assert float(seen.jacobian[0, 0, J("LWrist")].norm()) == pytest.approx(1 / sd, rel=1e-4)
+
+
+def test_a_patch_at_the_edge_of_a_depth_image_is_what_lies_inside():
+    image = wall(3.0)
+    image[:3, :3] = torch.arange(9.0).reshape(3, 3) * 0.01 + 3.0
+    root = torch.tensor([*CAMERA.unproject(torch.zeros(2)).tolist(), 1.0]) * (3.04 + float(JOINT_RADIUS_M[0]))
+    y = DepthImage(image, CAMERA, 1, noise=0.02, surface_std_m=0.01, outlier=1e-6, noise_width_px=1.0)
+    seen = linearised(y, torch.zeros(1, 1, 17, 3), root[None, None])
+    sd = ((0.02 * 3.04) ** 2 / 9 + 0.01**2) ** 0.5
+    assert float(seen.jacobian[0, 0, 0].norm()) == pytest.approx(1 / sd, rel=1e-4)
+
+
 def test_a_wall_behind_the_person_does_not_pull_them(prior, people):
     estimator = PoseEstimator(prior, sampler=SamplerConfig(steps=8))
     body = wall(8.0)
@@ -449,6 +477,7 @@ def bad(match: str, build: Callable[[], object]):
         bad("depth_m must have shape 480x640", lambda: DepthImage(torch.ones(4, 4), CAMERA, 1)),
         bad("depth_m must not be negative", lambda: DepthImage(-wall(), CAMERA, 1)),
         bad("noise must be positive", lambda: DepthImage(wall(), CAMERA, 1, noise=0.0)),
+        bad("noise_width_px must be .* at least 1, got 0.5", lambda: DepthImage(wall(), CAMERA, 1, noise_width_px=0.5)),
         bad("H36M17 has no joint 'Tail'", lambda: LinearConstraint.above("Tail", "HeadTop")),
         bad("joint and other must differ", lambda: LinearConstraint.above("HeadTop", "HeadTop")),
         bad("at_least_m must have shape 1", lambda: LinearConstraint(torch.ones(1, 17, 3), torch.ones(2))),
