@@ -370,8 +370,9 @@ def report_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="prepared motion data (training/prepare.py)")
     parser.add_argument("--prior", type=Path, help="checkpoint; the packaged one by default")
     parser.add_argument(
-        "--split", default="test", choices=["validation", "test"], help="tune on validation, report on test"
-    )
+        "--split", default="test", choices=["train", "validation", "test"],
+        help="tune on validation, report on test; train: people whom the prior knows, to compare with",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hypotheses", type=int, default=50)
     parser.add_argument("--json", type=Path, help="write the figures here too")
