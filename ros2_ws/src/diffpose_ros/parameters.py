@@ -79,7 +79,7 @@ class InputParameters(Parameters):
         0.0, 3600.0, "s", live=True,
     )  # fmt: skip
     max_age_s: float = _parameter(
-        0.0, "Inputs whose stamps are older, before the work or after it, are dropped, and counted; 0: any age will do.",
+        0.0, "Inputs whose stamps are older, before or after the work, are dropped, and counted; 0: any age will do.",
         0.0, 3600.0, "s", live=True,
     )  # fmt: skip
 

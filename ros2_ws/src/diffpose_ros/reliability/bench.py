@@ -151,6 +151,15 @@ class Bench:
         clock = self.clock or self.node.get_clock()
         return float(clock.now().nanoseconds - self._start_ns) * 1e-9
 
+    def first_after(self, taken_s: float, topic: str, number: int, what: str) -> Arrival:
+        """Wait for the first of an image that was taken later than this, leaving out so many that came before."""
+
+        def found() -> list[Arrival]:
+            return [a for a in self.arrived(topic)[number:] if a.stamp_s > taken_s and a.age_s >= 0]
+
+        self.wait(lambda: bool(found()), START_S, what)
+        return found()[0]
+
     def wait(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
         """Wait until the condition holds.
 

@@ -18,6 +18,8 @@ from diffpose_ros.reliability.sim_clock import SimClock
 OTHERS_S = 2.0
 """After one participant has dropped another, the rest do so within this."""
 
+UNHEARD_S = 5.0
+
 
 @dataclass(frozen=True)
 class Harm:
@@ -61,7 +63,8 @@ def camera_away(bench: Bench, seconds: float, start: Callable[[], None]) -> Harm
 
 def stands_still(bench: Bench, node: str, seconds: float) -> Harm:
     """SIGSTOP, and SIGCONT later: a machine that swaps, a debugger, a virtual machine that is moved."""
-    return Harm(f"{node} stands still for {seconds:g} s", partial(_still_while, bench, node, lambda: time.sleep(seconds)))
+    name = f"{node} stands still for {seconds:g} s"
+    return Harm(name, partial(_still_while, bench, node, partial(time.sleep, seconds)))
 
 
 def lost(bench: Bench, node: str) -> Harm:
@@ -82,6 +85,19 @@ def segment_removed(bench: Bench, node: str) -> Harm:
             path.unlink()
 
     return Harm(f"shared memory of {node} removed", do)
+
+
+def newcomer(bench: Bench, mute: str, node: str, start: dict[str, Callable[[], None]]) -> Harm:
+    """After :func:`segment_removed`: a node that starts now cannot hear the one that lost it, until that is killed."""
+
+    def do() -> None:
+        killed(bench, node, start[node]).do()
+        bench.health.pop(node, None)
+        bench.wait(lambda: node in bench.health, START_S, f"{node} to start")
+        time.sleep(UNHEARD_S)
+        killed(bench, mute, start[mute]).do()
+
+    return Harm(f"... {node} killed, {UNHEARD_S:g} s later {mute}", do)
 
 
 def clock_set(clock: SimClock, by_s: float, whose: str) -> Harm:
