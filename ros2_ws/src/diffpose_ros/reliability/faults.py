@@ -29,7 +29,7 @@ MAX_AGE_S = 1.0
 WAY_S = 0.1
 """From being published to being noted here."""
 KEPT, GIVEN_AGAIN, NEW = "kept", "given again", "new"
-NODES = ("detector_node", "diffusion_node", "marker_node")
+DETECTOR, DIFFUSION, MARKER = NODES = ("detector_node", "diffusion_node", "marker_node")
 
 
 def faults(prefix: Path, folder: Path, overrides: dict[str, dict[str, Value]], rounds: int) -> dict[str, Any]:
@@ -65,15 +65,14 @@ def faults(prefix: Path, folder: Path, overrides: dict[str, dict[str, Value]], r
 def _processes(bench: Bench, start_camera: Callable[[], None]) -> list[Harm]:
     """Harms to processes and their middleware."""
     start = {node: partial(bench.processes.start, bench.entries[node]) for node in NODES} | {CAMERA: start_camera}
-    detector, diffusion, _ = NODES
     return [
+        *(harms.stands_still(bench, node, SHORT_S) for node in (CAMERA, DETECTOR)),
+        *(harms.stands_still(bench, node, LONG_S) for node in (DETECTOR, DIFFUSION)),
         harms.camera_away(bench, LONG_S, start_camera),
-        *(harms.stands_still(bench, node, SHORT_S) for node in (CAMERA, detector)),
-        *(harms.stands_still(bench, node, LONG_S) for node in (detector, diffusion)),
-        *(harms.lost(bench, node) for node in (detector, diffusion)),
-        harms.segment_removed(bench, detector),
-        harms.newcomer(bench, detector, diffusion, start),
-        *(harms.killed(bench, node, start[node]) for node in start),
+        *(harms.lost(bench, node) for node in (DETECTOR, DIFFUSION)),
+        *(harms.killed(bench, node, start[node]) for node in (CAMERA, DETECTOR, DIFFUSION, MARKER)),
+        harms.segment_removed(bench, DETECTOR),
+        harms.newcomer(bench, DETECTOR, DIFFUSION, start),
     ]
 
 
@@ -98,7 +97,7 @@ def _measured(bench: Bench, harm: Harm) -> dict[str, Any]:
     bench.first_after(bench.now_s(), HYPOTHESES, len(bench.arrivals), f"a result before {harm.name}")
     time.sleep(0.5 / RATE_HZ)
     before = {topic: bench.arrived(topic) for topic in (HYPOTHESES, MARKERS)}
-    passed_over = _passed_over(bench.health)
+    passed_over, detector = _passed_over(bench.health), bench.processes.running[DETECTOR].pid
     harm.do()
     over_s, meanwhile = bench.now_s(), len(bench.arrivals) - len(before[HYPOTHESES])
     first = bench.first_after(over_s, harm.output, len(bench.arrived(harm.output)), f"results after {harm.name}")
@@ -107,20 +106,25 @@ def _measured(bench: Bench, harm: Harm) -> dict[str, Any]:
     return {
         "recovery_s": first.arrived_s - over_s,
         "results_meanwhile": meanwhile,
-        "ids": fate_of_ids(before[HYPOTHESES], came[HYPOTHESES]),
+        "ids": fate_of_ids(before[HYPOTHESES][-1], came[HYPOTHESES], bench.processes.running[DETECTOR].pid != detector),
         "stale": sum(map(stale, came.values())),
         "twice_or_out_of_order": sum(twice_or_out_of_order(before[topic][-1:] + came[topic]) for topic in came),
         "passed_over": dict(_passed_over(bench.health) - passed_over),
     }
 
 
-def fate_of_ids(before: Sequence[Arrival], after: Sequence[Arrival]) -> str:
-    """Say whether who is seen afterwards has the id from before, one that somebody else had earlier, or a new one."""
-    last = set(before[-1].ids)
-    others = {i for a in after for i in a.ids} - last
-    if others & {i for a in before for i in a.ids}:
-        return GIVEN_AGAIN
-    return NEW if others else KEPT
+def fate_of_ids(before: Arrival, after: Sequence[Arrival], restarted: bool) -> str:
+    """Say whether the ids from before are kept. The others are new if they are higher: ids are counted upwards.
+
+    Args:
+        before: the last result before the harm.
+        after: all from there.
+        restarted: by another process of the detector, to which every id is a new one.
+    """
+    others = {i for a in after for i in a.ids} - set(() if restarted else before.ids)
+    if not others:
+        return KEPT
+    return NEW if min(others) > max(before.ids, default=-1) else GIVEN_AGAIN
 
 
 def stale(arrivals: Sequence[Arrival]) -> int:
@@ -143,7 +147,7 @@ def _passed_over(health: dict[str, dict[str, str]]) -> Counter[str]:
 def summary(row: dict[str, Any]) -> str:
     """Say what was found."""
     lines = [
-        "| harm | seconds to the first new result: mean, largest | id | refused, dropped | stale | twice, out of order |",
+        "| harm | seconds to a new result: mean, largest | id | refused, dropped | stale | twice, out of order |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, found in row["harms"].items():

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from diffpose_ros.reliability.bench import CAMERA, HYPOTHESES, MARKERS, START_S, Bench
 from diffpose_ros.reliability.sim_clock import SimClock
+from diffpose_ros.shared_memory import segments
 
 OTHERS_S = 2.0
 """After one participant has dropped another, the rest do so within this."""
@@ -81,7 +79,7 @@ def segment_removed(bench: Bench, node: str) -> Harm:
     """The file of its shared memory is removed, as when the files of a user who logs out are."""
 
     def do() -> None:
-        for path in own_segments(bench.processes.running[node].pid):
+        for path in segments(bench.processes.running[node].pid):
             path.unlink()
 
     return Harm(f"shared memory of {node} removed", do)
@@ -97,7 +95,7 @@ def newcomer(bench: Bench, mute: str, node: str, start: dict[str, Callable[[], N
         time.sleep(UNHEARD_S)
         killed(bench, mute, start[mute]).do()
 
-    return Harm(f"... {node} killed, {UNHEARD_S:g} s later {mute}", do)
+    return Harm(f"... and {node} killed, {UNHEARD_S:g} s later {mute}", do)
 
 
 def clock_set(clock: SimClock, by_s: float, whose: str) -> Harm:
@@ -125,13 +123,6 @@ def clock_wrong(clock: SimClock, by_s: float, seconds: float, whose: str) -> Har
         clock.set(-by_s)
 
     return Harm(f"{whose} wrong by {by_s:+g} s for {seconds:g} s", do)
-
-
-def own_segments(pid: int) -> list[Path]:
-    """Return the files of shared memory that a process of Fast DDS made: it alone holds their locks (``_el``)."""
-    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    found = {m[1] for link in links if (m := re.fullmatch(r"(/dev/shm/fastrtps_[0-9a-f]{16})_el", link))}
-    return sorted(Path(name) for name in found)
 
 
 def _still_while(bench: Bench, node: str, wait: Callable[[], None]) -> None:
