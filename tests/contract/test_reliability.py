@@ -10,7 +10,41 @@ from diffpose_ros.reliability.bench import Arrival
 
 
 def test_ages():
-    assert Arrival(10.0, 10.25, 1).age_s == 0.25
+    assert Arrival(10.0, 10.25).age_s == 0.25
+
+
+def seen(*stamps_s, ids=(0,), age_s=0.2, set_backs=0):
+    return [Arrival(stamp_s, stamp_s + age_s, ids, set_backs) for stamp_s in stamps_s]
+
+
+def test_results_that_come_twice_or_out_of_order_are_counted():
+    assert faults.twice_or_out_of_order(seen(1.0, 2.0, 3.0)) == 0
+    assert faults.twice_or_out_of_order(seen(1.0, 2.0, 2.0, 1.5, 3.0)) == 2
+    # A recording that begins again has the same stamps again; what is left of its first time must not come then.
+    assert faults.twice_or_out_of_order(seen(8.0, 9.0) + seen(1.0, 2.0, set_backs=1)) == 0
+    assert faults.twice_or_out_of_order(seen(8.0, 9.0) + seen(9.2, 1.0, 2.0, set_backs=1)) == 1
+
+
+def test_results_that_are_too_old_or_of_a_time_that_is_over_are_counted():
+    limit_s = faults.MAX_AGE_S + faults.WAY_S
+    assert faults.stale(seen(1.0, 2.0, age_s=limit_s - 0.01)) == 0
+    assert faults.stale(seen(1.0, 2.0, age_s=limit_s + 0.01)) == 2
+    assert faults.stale(seen(60.0, age_s=-59.8)) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "restarted", "fate"),
+    [
+        ((3,), (3,), False, "kept"),
+        ((3,), (), False, "kept"),
+        ((3,), (4,), False, "new"),
+        ((3,), (2,), False, "given again"),
+        ((0,), (0,), True, "given again"),
+        ((), (0,), False, "new"),
+    ],
+)
+def test_what_became_of_the_ids(before, after, restarted, fate):
+    assert faults.fate_of_ids(seen(1.0, ids=before)[0], seen(2.0, 3.0, ids=after), restarted) == fate
 
 
 def test_parameters_are_read_as_json_or_text():
@@ -46,7 +80,8 @@ def test_tables():
     assert "lost on the way: {'images': 2}" in text
     grown = {"results": 9, "seconds": 7200, "mib_per_hour": {"a": -0.125}, "rss_mib": {"a": [400.0, 401.0]}}
     assert soak.summary(grown).splitlines()[-1] == "| a | 400, 401 | -0.12 |"
-    away = {"recovery_s": {"kill": [1.0, 2.0]}, "results": 3, "out_of_order_or_twice": 0, "oldest_s": 0.5}
-    assert "| kill | 1.5, 2.0 |" in faults.summary(away)
+    once = {"recovery_s": 1.0, "ids": "kept", "stale": 0, "twice_or_out_of_order": 1, "passed_over": {"a": 2, "b": 1}}
+    away = {"rounds": 2, "results": 3, "harms": {"kill": [once, once | {"recovery_s": 2.0, "ids": "new"}]}}
+    assert "| kill | 1.5, 2.0 | kept 1, new 1 | 6 | 0 | 2 |" in faults.summary(away)
     sent = {"sent": 300, "arrived": 297, "age_p50_s": 0.007, "age_p99_s": 0.02}
     assert transport.summary({"profile": sent}).splitlines()[-1] == "| profile | 300 | 297 (99.0 %) | 7.0, 20.0 |"

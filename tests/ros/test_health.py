@@ -1,6 +1,8 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What the diagnostics of a real node say of its topics."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from diffpose.msg import Hypotheses
+from diffpose_ros.shared_memory import removed, segments
 
 sys.path.insert(0, str(Path(__file__).parent))
 from managed import ACTIVATE, Managed
@@ -152,3 +155,17 @@ def test_latencies_mean_something_when_time_jumps_back(client, started):
     jumps = client.count("replay/marker_node", "clock_jumps")
     assert at(100, 98) == (2.0, 2.0)
     client.wait_count("replay/marker_node", "clock_jumps", jumps + 1)
+
+
+def test_a_node_whose_shared_memory_is_removed_says_so(client, start):
+    """As systemd-logind does when a user logs out; its name tells which file."""
+    process = start("marker_node", "removed")
+    segment = segments(process.pid)[-1]
+    assert removed(process.pid) == []
+    os.unlink(segment)
+    assert removed(process.pid) == [segment]
+    client.wait(lambda: str(segment) in client.health["removed/marker_node"]["message"], "the error", 30)
+    assert client.health["removed/marker_node"]["level"] == ERROR
+    # Who has known the node hears it still, or nobody could be told.
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0

@@ -1,5 +1,5 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
-"""What happens to a node in the midst of a long inference: the clock is set back, heatmaps come, it is deactivated."""
+"""What happens to a node in the midst of a long inference: the clock is set, heatmaps come, it is deactivated."""
 
 import sys
 from pathlib import Path
@@ -68,6 +68,24 @@ def test_what_was_begun_before_the_clock_was_set_back_is_not_published(diffusion
     assert diffusion.set(steps=SHORT) == [""]
     serves(client, people, 50)
     assert counts(client) == {"received": 3, "processed": 2, "dropped": 1, "refused": 0, "failed": 0}
+
+
+def test_what_has_become_too_old_while_it_was_worked_on_is_not_published(diffusion, people):
+    client = diffusion.client
+    before = counts(client)
+    assert diffusion.set(max_age_s=5.0, steps=LONG) == ["", ""]
+    client.messages[HYPOTHESES].clear()
+    client.publish(HEATMAPS, scene.heatmaps("left", people, Time(sec=50)))
+    client.wait_count(NAME, "received", before["received"] + 1)
+    set_clock(client, 56)
+    client.wait_count(NAME, "dropped: older than max_age_s", 1)
+    assert client.messages[HYPOTHESES] == []
+    assert diffusion.set(steps=SHORT) == [""]
+    serves(client, people, 51)
+    assert diffusion.set(max_age_s=0.0) == [""]
+    assert counts(client) == before | {
+        "received": before["received"] + 2, "processed": before["processed"] + 1, "dropped": before["dropped"] + 1,
+    }  # fmt: skip
 
 
 def ask(client, num_hypotheses=50):

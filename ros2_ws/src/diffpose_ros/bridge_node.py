@@ -122,7 +122,7 @@ class BridgeNode(WorkerNode[BridgeParameters]):
             except ValueError as error:
                 heatmaps = None
                 self.health.degraded("without heatmaps", str(error))
-        self.check_clock()
+        self.check_time()
         people = People(posterior, message.header, ids, [p.score for p in message.persons], heatmaps, seen_ids)
         for body_id, known in zip(ids, facing_known(posterior.mean).tolist(), strict=True):
             if not known:

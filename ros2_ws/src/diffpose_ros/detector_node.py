@@ -150,7 +150,7 @@ class DetectorNode(WorkerNode[DetectorParameters]):
             return list(kept)
 
         message = heatmaps_message(self.detector(pixels, choose), image.header, info, ids)
-        self.check_clock()
+        self.check_time()
         now_s = time.monotonic()
         self.pacer.published(nanoseconds(image.header.stamp), now_s - started_s, now_s)
         self.publisher.publish(message)

@@ -7,10 +7,12 @@ Published once a second, and at once when a state changes.
 from __future__ import annotations
 
 import math
+import os
 import re
 import threading
 import time
 from collections import Counter, deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -18,6 +20,7 @@ from rclpy.clock import Clock, ClockType, TimeJump
 
 from diffpose_ros.clocks import BACKWARDS
 from diffpose_ros.parameters import InputParameters
+from diffpose_ros.shared_memory import removed
 from diffpose_ros.topic_health import ERROR, GOOD, WARN, Expected, TopicHealth
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class Health:
         self.idle = ""
         """Why nothing is expected of the topics at present, although the node is active."""
         self._topics: list[TopicHealth] = []
+        self._gone: list[Path] = []
         self._published_s = -math.inf
         self._published_states: list[str] = []
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -202,6 +206,8 @@ class Health:
         worst = max(topics, key=lambda status: status.level, default=None)
         if self._broken:
             level, message = ERROR, self._broken
+        elif lost := self._lost_segments():
+            level, message = ERROR, f"{lost[0]} was removed: nodes that start now cannot hear this one; restart it"
         elif self._node.state != "active":
             level, message = GOOD, self._node.state
         elif new["failed"]:
@@ -218,6 +224,11 @@ class Health:
         for name, share in (("latency_p50_s", 0.5), ("latency_p99_s", 0.99)):
             values[name] = f"{percentile(latency_s, share):.4f}"
         return self._made(level, "health", message, values | {"last_complaint": complaint} | self.facts)
+
+    def _lost_segments(self) -> list[Path]:
+        """Return own files of shared memory that were gone before already: Fast DDS looks at others' for an instant."""
+        before, self._gone = self._gone, removed(os.getpid())
+        return [path for path in self._gone if path in before]
 
     def _made(self, level: int, what: str, message: str, values: dict[str, str]) -> DiagnosticStatus:
         return DiagnosticStatus(

@@ -137,7 +137,7 @@ class InferenceNode(WorkerNode[P]):
         """Publish and count the persons of one instant."""
         result, missing = hypotheses_message(posterior, header, ids, scores)
         result.steps, result.reduced = effort.steps, effort.reduced
-        self.check_clock()
+        self.check_time()
         self.publisher.publish(result)
         self.health.count("persons", len(result.persons))
         self.health.count("persons_missing", missing)

@@ -51,7 +51,7 @@ class MarkerNode(WorkerNode[MarkerParameters]):
         markers = self.build(
             posterior_from_message(message), message.header, [p.id for p in persons], [p.score for p in persons]
         )
-        self.check_clock()
+        self.check_time()
         self.publisher.publish(markers)
         return message.header.stamp
 

@@ -79,8 +79,9 @@ class InputParameters(Parameters):
         0.0, 3600.0, "s", live=True,
     )  # fmt: skip
     max_age_s: float = _parameter(
-        0.0, "Inputs whose stamps are older are dropped, and counted; 0: any age will do.", 0.0, 3600.0, "s", live=True
-    )
+        0.0, "Inputs whose stamps are older, before or after the work, are dropped, and counted; 0: any age will do.",
+        0.0, 3600.0, "s", live=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -93,7 +93,7 @@ class WorkerNode(ManagedNode[P]):
         super().__init__(kind)
         self._worker: NewestOnly[tuple[int, Any]] | None = None
         self._listening: list[Input] = []
-        self._number_of_jumps = self._jumps_before = 0
+        self._stamp_ns = self._number_of_jumps = self._jumps_before = 0
         self._jumps = self.get_clock().create_jump_callback(BACKWARDS, post_callback=lambda _: self._on_jump())
 
     def activate(self) -> None:
@@ -143,14 +143,15 @@ class WorkerNode(ManagedNode[P]):
     def done(self, item: Any) -> None:
         """Called when an input is done with, whatever became of it and before the next is taken."""
 
-    def check_clock(self) -> None:
-        """Call before publishing: what was seen before the clock was set back must not come after it.
+    def check_time(self) -> None:
+        """Call before publishing: the work took its time, and the process may even have stood still meanwhile.
 
         Raises:
-            PassedOver: the clock was set back since :meth:`process` began.
+            PassedOver: the clock was set back since :meth:`process` began, or the input is older than the limit now.
         """
         if self._number_of_jumps != self._jumps_before:
             raise PassedOver(CLOCK_SET_BACK)
+        check_stamp(self._stamp_ns, self.now_ns(), self.parameters.max_age_s)
 
     def offer(self, item: Any, stamp_ns: int) -> None:
         """Pass an input that was already counted as received to the worker; while active only."""
@@ -194,10 +195,10 @@ class WorkerNode(ManagedNode[P]):
             self.drop(self._worker.clear() + self.forget(), CLOCK_SET_BACK)
 
     def _guarded(self, stamped: tuple[int, Any]) -> None:
-        stamp_ns, item = stamped
+        self._stamp_ns, item = stamped
         self._jumps_before = self._number_of_jumps
         try:
-            check_stamp(stamp_ns, self.now_ns(), self.parameters.max_age_s)
+            check_stamp(self._stamp_ns, self.now_ns(), self.parameters.max_age_s)
             stamp = self.process(item)
         except PassedOver as error:
             self.health.dropped(str(error))

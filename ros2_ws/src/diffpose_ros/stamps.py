@@ -6,7 +6,8 @@ from __future__ import annotations
 FUTURE_S = 0.5
 """Clocks of two machines differ by less; a stamp further ahead tells that one of them is not set."""
 CLOCK_SET_BACK = "the clock was set back"
-"""Why what waited was dropped."""
+TOO_OLD = "older than max_age_s"
+"""Why inputs are dropped."""
 
 
 class BadStamp(ValueError):
@@ -35,4 +36,4 @@ def check_stamp(stamp_ns: int, now_ns: int, max_age_s: float) -> None:
     if age_s < -FUTURE_S:
         raise BadStamp(f"stamp is {-age_s:.3g} s in the future: are the machines' clocks alike, is use_sim_time right?")
     if max_age_s and age_s > max_age_s:
-        raise PassedOver("older than max_age_s")
+        raise PassedOver(TOO_OLD)

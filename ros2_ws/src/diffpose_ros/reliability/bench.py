@@ -18,16 +18,20 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
 
 from diffpose.msg import Hypotheses
 from diffpose_ros.graph import NodeEntry, Value, environment, nodes
 from diffpose_ros.processes import Processes
+from diffpose_ros.reliability.sim_clock import SimClock
 from diffpose_ros.runtime import nanoseconds
 
 START_S = 120.0
 SETTLE_S = 60.0
 COUNTERS = ("received", "processed", "dropped", "refused", "failed")
 CAMERA = "camera_node"
+HYPOTHESES, MARKERS = "human_pose3d/hypotheses", "human_pose3d/markers"
 
 
 class MeasureError(RuntimeError):
@@ -36,17 +40,24 @@ class MeasureError(RuntimeError):
 
 @dataclass(frozen=True)
 class Arrival:
-    """One published result. Times are seconds since the listener's start.
+    """One published result. Times are seconds since the listener's start, on the nodes' clock.
 
     Attributes:
         stamp_s: when the image was taken.
         arrived_s: when the result was here.
-        persons: in it.
+        ids: of the persons in it.
+        set_backs: how often the clock of both times had been set back before.
     """
 
     stamp_s: float
     arrived_s: float
-    persons: int
+    ids: tuple[int, ...] = ()
+    set_backs: int = 0
+
+    @property
+    def persons(self) -> int:
+        """How many are in it."""
+        return len(self.ids)
 
     @property
     def age_s(self) -> float:
@@ -76,17 +87,19 @@ class Bench:
             for e in table
         }
         self.health: dict[str, dict[str, str]] = {}
-        self._arrivals: list[Arrival] = []
+        self.clock: SimClock | None = None
+        """The nodes' clock where it is not the system's."""
+        self._arrivals: dict[str, list[Arrival]] = {HYPOTHESES: [], MARKERS: []}
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
         rclpy.init()
-        self._node = rclpy.create_node("reliability")
-        self._start_ns = self._node.get_clock().now().nanoseconds
+        self.node = rclpy.create_node("reliability")
+        self._start_ns = self.node.get_clock().now().nanoseconds
         qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
-        self._node.create_subscription(Hypotheses, "human_pose3d/hypotheses", self._on_result, qos)
-        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, 100)
+        self.node.create_subscription(Hypotheses, HYPOTHESES, self._on_result, qos)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_health, 100)
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
+        self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
 
@@ -105,7 +118,7 @@ class Bench:
         """End the nodes."""
         self.processes.stop()
         self._executor.shutdown()
-        self._node.destroy_node()
+        self.node.destroy_node()
         rclpy.shutdown()
         self._thread.join()
 
@@ -119,20 +132,33 @@ class Bench:
             NodeEntry(entry.executable, entry.namespace, entry.params_file, entry.parameters | shown | parameters)
         )
 
+    def listen_to_markers(self) -> None:
+        """Note when markers come, too: all other measurements do without that load."""
+        self.node.create_subscription(MarkerArray, MARKERS, self._on_markers, 1000)
+
     @property
     def arrivals(self) -> list[Arrival]:
         """All results so far."""
+        return self.arrived(HYPOTHESES)
+
+    def arrived(self, topic: str) -> list[Arrival]:
+        """All that came on one of the topics :data:`HYPOTHESES` and :data:`MARKERS` so far."""
         with self._lock:
-            return list(self._arrivals)
+            return list(self._arrivals[topic])
 
     def now_s(self) -> float:
-        """Seconds since the listener's start."""
-        return float(self._node.get_clock().now().nanoseconds - self._start_ns) * 1e-9
+        """Seconds since the listener's start, on the nodes' clock."""
+        clock = self.clock or self.node.get_clock()
+        return float(clock.now().nanoseconds - self._start_ns) * 1e-9
 
-    def first_result_after(self, taken_s: float, what: str) -> Arrival:
-        """Wait for the first result of an image that was taken later than this."""
-        self.wait(lambda: any(a.stamp_s > taken_s for a in self.arrivals), START_S, what)
-        return next(a for a in self.arrivals if a.stamp_s > taken_s)
+    def first_after(self, taken_s: float, topic: str, number: int, what: str) -> Arrival:
+        """Wait for the first of an image that was taken later than this, leaving out so many that came before."""
+
+        def found() -> list[Arrival]:
+            return [a for a in self.arrived(topic)[number:] if a.stamp_s > taken_s and a.age_s >= 0]
+
+        self.wait(lambda: bool(found()), START_S, what)
+        return found()[0]
 
     def wait(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
         """Wait until the condition holds.
@@ -185,7 +211,7 @@ class Bench:
         """Ask a node for a lifecycle transition and wait for it; return whether it succeeded."""
         service = f"{node}/change_state"
         if service not in self._clients:
-            self._clients[service] = self._node.create_client(ChangeState, service)
+            self._clients[service] = self.node.create_client(ChangeState, service)
         client = self._clients[service]
         self.wait(client.service_is_ready, START_S, f"service {service}")
         future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
@@ -198,10 +224,16 @@ class Bench:
         return {name: number for name, number in sums.items() if number}
 
     def _on_result(self, message: Hypotheses) -> None:
-        arrived = self.now_s()
-        stamp = (nanoseconds(message.header.stamp) - self._start_ns) * 1e-9
+        self._note(HYPOTHESES, message.header, tuple(person.id for person in message.persons))
+
+    def _on_markers(self, message: MarkerArray) -> None:
+        self._note(MARKERS, message.markers[0].header)
+
+    def _note(self, topic: str, header: Header, ids: tuple[int, ...] = ()) -> None:
+        stamp_s = (nanoseconds(header.stamp) - self._start_ns) * 1e-9
+        set_backs = self.clock.set_backs if self.clock else 0
         with self._lock:
-            self._arrivals.append(Arrival(stamp, arrived, len(message.persons)))
+            self._arrivals[topic].append(Arrival(stamp_s, self.now_s(), ids, set_backs))
 
     def _on_health(self, message: DiagnosticArray) -> None:
         for status in message.status:
