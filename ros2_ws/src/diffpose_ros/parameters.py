@@ -173,7 +173,7 @@ class EstimatorParameters(LazyParameters):
     num_hypotheses: int = _parameter(50, "Skeletons per person.", 1, 10000, live=True)
     guidance: str = _parameter("kalman", "kalman (accurate and calibrated) or gradient (heatmap gradients).", live=True)
     steps: int = _parameter(
-        10, "Noise levels visited; 25 is a little better and takes 2.5 times as long.", 1, 1000, live=True
+        10, "Noise levels visited; 25 is a little better and takes 3 times as long.", 1, 1000, live=True
     )
     repeats: int = _parameter(
         1, "Visits of every noise level: 1 for kalman; gradient wants 5, in 5 times as long.", 1, 100, live=True
