@@ -1,5 +1,5 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
-"""Starts the estimator: detector, diffusion and marker nodes, and on request a camera node and RViz."""
+"""Starts the estimator: detector, diffusion and marker node; on request camera node, bridge node and RViz."""
 
 from __future__ import annotations
 

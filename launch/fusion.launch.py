@@ -1,5 +1,5 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
-"""Starts the estimator of several cameras: a detector for each, the fusion and the marker node, on request RViz."""
+"""Starts the estimator of several cameras: a detector for each, fusion and marker node; on request bridge, RViz."""
 
 from __future__ import annotations
 

@@ -100,8 +100,8 @@ ALL = (
         subscribed=(
             Endpoint("image_raw", "sensor_msgs/msg/Image", "Images.", RAW),
             Endpoint("image_raw/compressed", "sensor_msgs/msg/CompressedImage", "JPEG or PNG.", COMPRESSED),
-            Endpoint("camera_info", "sensor_msgs/msg/CameraInfo", "Their calibration, with the same stamps."),
-            Endpoint("human_pose2d/done", "std_msgs/msg/Header", "Of heatmaps that are worked on no more."),
+            Endpoint("camera_info", "sensor_msgs/msg/CameraInfo", "[Their calibration](input.md#calibrations)."),
+            Endpoint("human_pose2d/done", "std_msgs/msg/Header", "Of heatmaps that are [done with](input.md#pace)."),
         ),
         published=(
             Endpoint("human_pose2d/heatmaps", "diffpose/msg/Heatmaps", "One heatmap per person and joint."),
@@ -140,11 +140,12 @@ ALL = (
         published=(Endpoint("human_pose3d/markers", "visualization_msgs/msg/MarkerArray", "What RViz shows."),),
     ),
     Interface(
-        "bridge_node", "Speaks to packages that know no hypotheses (docs/outputs.md).",
+        "bridge_node", "Speaks to packages that know no hypotheses ([outputs.md](outputs.md)).",
         subscribed=(
             HYPOTHESES,
             Endpoint(
-                "human_pose2d/heatmaps", "diffpose/msg/Heatmaps", "What is of the image.", f"{HUMANS} or {DETECTIONS}"
+                "human_pose2d/heatmaps", "diffpose/msg/Heatmaps", "What is of the image; with `use_heatmaps` only.",
+                f"{HUMANS} or {DETECTIONS}",
             ),
         ),
         published=(
@@ -220,7 +221,7 @@ to the node's namespace unless they begin with `/`; the image topics are launch 
 [fail_safe.md](fail_safe.md).
 
 No node calls a service or an action. Inputs are subscribed, and the completion is served, while a node is active; in
-every other state it publishes its diagnostics alone.
+every other state it does what [all nodes](#all-nodes) do, and no more.
 """
 
 
