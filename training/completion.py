@@ -13,6 +13,7 @@ standard deviation over seeds that draw other poses, cameras and missing joints.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -45,6 +46,8 @@ AS_SEEN = AugmentConfig(pitch_sd_deg=6.0, roll_sd_deg=2.0, definition_prob=0.0)
 DRAWN = ("arm", "lower body", "upper body")
 BATCH = 14
 
+Place = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+"""How poses come to stand before a camera: [P, 17, 3] to camera axes, metres."""
 Scores = dict[str, dict[str, torch.Tensor]]
 """Method -> figure -> one value per pose."""
 Examples = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -82,10 +85,21 @@ def completers(prior: PosePrior, data: Path, training_poses: int) -> dict[str, C
     }
 
 
+def before_cameras(world: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Turn and place world poses [P, 17, 3] as random cameras see them, metres."""
+    return synthesize(world, SyntheticConfig(), generator).joints
+
+
+def at_distances(relative: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Move poses [P, 17, 3] that stand in camera axes already 2.5 to 6 m away."""
+    depth = 2.5 + 3.5 * torch.rand(len(relative), 1, generator=generator)
+    return relative + torch.nn.functional.pad(depth, (2, 0))[:, None]
+
+
 def evaluate(
-    methods: dict[str, Completer], world: torch.Tensor, case: str, known: str, hypotheses: int, seed: int
+    methods: dict[str, Completer], poses: torch.Tensor, place: Place, case: str, known: str, hypotheses: int, seed: int
 ) -> tuple[Scores, Examples]:
-    """Score all methods on the same world poses, cameras and missing joints, and return ours of the first batch too."""
+    """Score all methods on the same poses, cameras and missing joints, and return ours of the first batch too."""
     scenes = torch.Generator().manual_seed(seed)
     scores: dict[str, dict[str, list[torch.Tensor]]] = {}
     examples: list[Examples] = []
@@ -94,8 +108,8 @@ def evaluate(
         for key, value in row.items():
             scores.setdefault(method, {}).setdefault(key, []).append(value)
 
-    for i, chunk in enumerate(world.split(BATCH)):
-        truth = synthesize(chunk, SyntheticConfig(), scenes).joints
+    for i, chunk in enumerate(poses.split(BATCH)):
+        truth = place(chunk, scenes)
         missing = missing_joints(case, len(truth), scenes)
         errors = KNOWN[known] * torch.randn(truth.shape, generator=scenes)
         given = torch.where(missing[..., None], 0.0, truth if known == "exact" else truth + errors)
@@ -217,10 +231,14 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=42, help="in all; equally many of every subject, so rounded down")
     parser.add_argument("--training-poses", type=int, default=50_000, help="among which the nearest are sought")
     parser.add_argument("--figure", type=Path, help="draw poses, scores and coverage here (.png)")
+    parser.add_argument(
+        "--of-the-prior", action="store_true",
+        help="complete poses that the prior generated, not people: what is off then is the sampler's fault",
+    )  # fmt: skip
     args = parser.parse_args()
     data = load_mocap(args.data, args.split)
     frames = frame_counts(data)
-    if not len(frames) <= args.poses <= len(frames) * min(frames.values()):
+    if not args.of_the_prior and not len(frames) <= args.poses <= len(frames) * min(frames.values()):
         parser.error(f"--poses must lie in {len(frames)}..{len(frames) * min(frames.values())}, got {args.poses}")
     torch.set_num_threads(1)
     prior = PosePrior.from_pretrained(args.prior)
@@ -231,10 +249,17 @@ def main() -> None:
     examples: dict[str, Examples] = {}
     jobs = [(case, known) for case in args.cases for known in KNOWN]
     for case, known in tqdm(jobs):
-        drawn = [draw_poses(data, args.poses, seed) for seed in range(args.seeds)]
+        if args.of_the_prior:
+            seeds = [torch.Generator().manual_seed(seed) for seed in range(args.seeds)]
+            drawn, place = [prior.sample(args.poses, generator=seed) for seed in seeds], at_distances
+            who = torch.arange(args.seeds * args.poses)  # nobody twice
+        else:
+            chosen = [draw_poses(data, args.poses, seed) for seed in range(args.seeds)]
+            drawn, place = [data.joints[rows] for rows in chosen], before_cameras
+            who = data.subject[torch.cat(chosen)]
         done = [
-            evaluate(methods, data.joints[rows], case, known, args.hypotheses, 100 + seed)
-            for seed, rows in enumerate(drawn)
+            evaluate(methods, poses, place, case, known, args.hypotheses, 100 + seed)
+            for seed, poses in enumerate(drawn)
         ]
         each = [scores for scores, _ in done]
         if case in DRAWN:
@@ -248,24 +273,24 @@ def main() -> None:
         gap = scores[best] - scores[OURS]
         low, high = bootstrap_interval(gap, torch.Generator().manual_seed(0))
         leads.setdefault(case, {})[known] = [float(low), float(gap.mean()), float(high)]
-        who = data.subject[torch.cat(drawn)]
         names = [f"inside {level:g}" for level in LEVELS]
         shares = torch.stack([torch.cat([e[OURS][name] for e in each]) for name in names], 1)
-        people = torch.stack([shares[who == subject].mean(0) for subject in who.unique()])
-        low, high = bootstrap_interval(people, torch.Generator().manual_seed(0))
-        limits = torch.stack([low, people.mean(0), high], 1).tolist()
+        each_one = torch.stack([shares[who == subject].mean(0) for subject in who.unique()])
+        low, high = bootstrap_interval(each_one, torch.Generator().manual_seed(0))
+        limits = torch.stack([low, each_one.mean(0), high], 1).tolist()
         spans.setdefault(case, {})[known] = dict(zip(names, limits, strict=True))
-    poses = args.poses // len(frames) * len(frames)
+    split = "prior" if args.of_the_prior else args.split
+    poses = args.poses if args.of_the_prior else args.poses // len(frames) * len(frames)
+    source = "that the prior generated" if args.of_the_prior else f"of {split} subjects"
+    people = "poses" if args.of_the_prior else f"{len(frames)} subjects"
     print(table(figures))
-    print(
-        f"\n{poses} poses of {args.split} subjects x {args.seeds} seeds, {args.hypotheses} hypotheses; energy score, mm"
-    )
+    print(f"\n{poses} poses {source} x {args.seeds} seeds, {args.hypotheses} hypotheses; energy score, mm")
     print(summary(figures, leads))
-    print(f"\ncoverage of {OURS} with its 95 % interval over {len(frames)} subjects (bootstrap)")
+    print(f"\ncoverage of {OURS} with its 95 % interval over {people} (bootstrap)")
     print(between(spans))
     if args.json:
         report = {
-            "split": args.split, "poses": poses, "hypotheses": args.hypotheses, "seeds": args.seeds,
+            "split": split, "poses": poses, "hypotheses": args.hypotheses, "seeds": args.seeds,
             "training_poses": args.training_poses, "sampler": asdict(COMPLETING), "known_std_m": KNOWN,
             "prior_sha256": prior.sha256, "torch": torch.__version__, "cases": figures,
             "below_the_next_best_mm": leads, "coverage_over_subjects": spans,

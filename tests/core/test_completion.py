@@ -250,6 +250,22 @@ def test_the_report_as_a_user_runs_it(tmp_path: Path) -> None:
     assert exact != noisy
 
 
+def test_the_report_of_poses_that_the_prior_generated_needs_no_people(tmp_path: Path) -> None:
+    data = write_motion(tmp_path / "motion.safetensors", subject=(1, 6, 7), split=(0, 1, 2))
+    command = [sys.executable, str(SCRIPT), "--data", str(data), "--poses", "49", "--seeds", "1", "--of-the-prior"]
+    command += ["--hypotheses", "20", "--training-poses", "300", "--cases", "arm", "--json", str(tmp_path / "r.json")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "49 poses that the prior generated" in done.stdout
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["split"], report["poses"]) == ("prior", 49)
+    ours = report["cases"]["arm"]["exact"]["diffpose"]
+    # The sampler might have drawn every one of these: of very many, half would lie inside.
+    assert ours["inside 0.5"][0] == pytest.approx(0.5, abs=0.12)
+    assert ours["energy score"][0] < 100  # of an arm that can be a metre away
+
+
 def test_more_poses_than_every_subject_has_are_refused(tmp_path: Path) -> None:
     data = write_motion(tmp_path / "motion.safetensors", subject=(1, 6, 7), split=(0, 1, 2))
     command = [sys.executable, str(SCRIPT), "--data", str(data), "--poses", "49"]
