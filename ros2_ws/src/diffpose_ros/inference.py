@@ -26,6 +26,8 @@ from diffpose_ros.conversions import hypotheses_message, skeleton_message
 from diffpose_ros.parameters import EstimatorParameters, FusionParameters
 from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, nanoseconds, reliability, set_threads
 
+WARM_UP_PERSONS = 8
+
 P = TypeVar("P", bound=EstimatorParameters)
 
 
@@ -104,11 +106,14 @@ class InferenceNode(WorkerNode[P]):
             self._estimator = None
 
     def _warm_up(self) -> None:
-        """Run once before the first frame: the first inference of a process takes seconds."""
-        pixels = 100 + 200 * torch.rand(1, len(COCO17), 2, generator=torch.Generator().manual_seed(0))
-        still = Heatmaps.from_keypoints(
-            pixels, 25 * torch.eye(2).expand(1, len(COCO17), 2, 2), torch.ones(1, len(COCO17))
-        )
+        """Run once before the first frame: the first inference of a process takes seconds.
+
+        Of more people than are usual: memory is taken at once that would be taken in steps over hours.
+        """
+        n = WARM_UP_PERSONS
+        pixels = 100 + 200 * torch.rand(n, len(COCO17), 2, generator=torch.Generator().manual_seed(0))
+        covariances = 25 * torch.eye(2).expand(n, len(COCO17), 2, 2)
+        still = Heatmaps.from_keypoints(pixels, covariances, torch.ones(n, len(COCO17)))
         self.estimator(still, Camera.from_field_of_view(640, 480), self.parameters.num_hypotheses)
 
     def subscribe_depth(self, topic: str, callback: Callable[[Image], None]) -> None:
