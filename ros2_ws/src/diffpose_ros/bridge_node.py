@@ -100,7 +100,9 @@ class BridgeNode(WorkerNode[BridgeParameters]):
         self.offer((message, self.heatmaps.pop(stamp_ns, None)), stamp_ns)
 
     def on_timer(self) -> None:
-        """Say that nobody is there when nothing comes any more."""
+        """Say that nobody is there when nothing comes any more, and take away the topics of who left."""
+        if self.humans:
+            self.humans.tidy(self.now_ns())
         # A clock that was set back tells nothing of how long it was: nobody is there until the next come.
         if self.last_ns is None or 0 <= self.now_ns() - self.last_ns < self.parameters.lost_after_s * 1e9:
             return

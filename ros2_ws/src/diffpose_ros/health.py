@@ -113,6 +113,16 @@ class Health:
         self._count(f"degraded: {reason}")
         self._complain(f"degraded: {reason}", detail)
 
+    def completion_refused(self, reason: str) -> None:
+        """A request for a completion was bad; say why."""
+        self._count("completions_refused")
+        self._complain("completion refused: " + reason)
+
+    def completion_failed(self, reason: str) -> None:
+        """The node itself failed on a request that looked good."""
+        self._count("completions_failed")
+        self._complain("completion failed: " + reason)
+
     def count(self, name: str, number: int = 1) -> None:
         """Count anything else worth reporting."""
         with self._lock:
@@ -210,11 +220,11 @@ class Health:
             level, message = ERROR, f"{lost[0]} was removed: nodes that start now cannot hear this one; restart it"
         elif self._node.state != "active":
             level, message = GOOD, self._node.state
-        elif new["failed"]:
+        elif new["failed"] or new["completions_failed"]:
             level, message = ERROR, complaint
         elif worst is not None and worst.level > DiagnosticStatus.OK:
             level, message = worst.level[0], f"{worst.name.partition(': ')[2]}: {worst.message}"
-        elif new["refused"] or new["degraded"]:
+        elif new["refused"] or new["degraded"] or new["completions_refused"]:
             level, message = WARN, complaint
         else:
             level, message = GOOD, self.idle or "working"

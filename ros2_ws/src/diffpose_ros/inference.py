@@ -166,8 +166,7 @@ class InferenceNode(WorkerNode[P]):
         except Exception as error:  # whatever a request does, the node and the one who asks must hear of it
             bad = isinstance(error, ValueError)
             response.message = str(error) if bad else f"{type(error).__name__}: {error}"
-            self.health.count("completions_refused" if bad else "completions_failed")
-            self.get_logger().error(f"completion: {response.message}", throttle_duration_sec=10.0)
+            (self.health.completion_refused if bad else self.health.completion_failed)(response.message)
         else:
             response.success = True
             self.health.count("completions")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,7 @@ class HumansOutput:
         self._tracked = node.advertise(self._types.IdsList, f"{self._bodies}/tracked", RESULTS)
         self._publishers: dict[str, dict[str, Any]] = {}
         self._seen_ns: dict[str, int] = {}
+        self._bodies_change = threading.Lock()
 
     @property
     def topic(self) -> str:
@@ -103,6 +105,11 @@ class HumansOutput:
 
     def publish(self, people: People, now_ns: int) -> None:
         """Publish all topics of all bodies, then their list; who faces nowhere has no joint states."""
+        with self._bodies_change:
+            self._publish_bodies(people, now_ns)
+        self._tracked.publish(rep155.tracked(people.header, people.ids))
+
+    def _publish_bodies(self, people: People, now_ns: int) -> None:
         mean = people.posterior.mean.double()
         known, angles = facing_known(mean).tolist(), joint_angles(mean).tolist()
         for p, body_id in enumerate(people.ids):
@@ -116,16 +123,20 @@ class HumansOutput:
                 points, region = rep155.skeleton2d(person, people.heatmaps), rep155.region(person, people.heatmaps)
                 self._publisher(body_id, "skeleton2d", self._types.Skeleton2D).publish(points)
                 self._publisher(body_id, "roi", self._types.NormalizedRegionOfInterest2D).publish(region)
-        self._tracked.publish(rep155.tracked(people.header, people.ids))
-        self._forget(now_ns)
 
     def publish_nobody(self, header: Header) -> None:
         """Say that no body is tracked any more."""
         self._tracked.publish(rep155.tracked(header, []))
 
+    def tidy(self, now_ns: int) -> None:
+        """Take away the topics of bodies not seen for a while."""
+        with self._bodies_change:
+            self._forget(now_ns)
+
     def close(self) -> None:
         """Take the topics of all bodies away."""
-        self._forget(None)
+        with self._bodies_change:
+            self._forget(None)
 
     def _publisher(self, body_id: str, name: str, kind: type) -> Any:
         own = self._publishers.setdefault(body_id, {})
