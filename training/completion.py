@@ -248,14 +248,15 @@ def main() -> None:
     spans: Spans = {}
     examples: dict[str, Examples] = {}
     jobs = [(case, known) for case in args.cases for known in KNOWN]
+    place: Place = at_distances if args.of_the_prior else before_cameras
     for case, known in tqdm(jobs):
         if args.of_the_prior:
             seeds = [torch.Generator().manual_seed(seed) for seed in range(args.seeds)]
-            drawn, place = [prior.sample(args.poses, generator=seed) for seed in seeds], at_distances
+            drawn = [prior.sample(args.poses, generator=seed) for seed in seeds]
             who = torch.arange(args.seeds * args.poses)  # nobody twice
         else:
             chosen = [draw_poses(data, args.poses, seed) for seed in range(args.seeds)]
-            drawn, place = [data.joints[rows] for rows in chosen], before_cameras
+            drawn = [data.joints[rows] for rows in chosen]
             who = data.subject[torch.cat(chosen)]
         done = [
             evaluate(methods, poses, place, case, known, args.hypotheses, 100 + seed)
