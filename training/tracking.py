@@ -3,10 +3,10 @@
 
     python training/tracking.py --data FILE --json docs/tracking.json --figure docs/figures/tracking.png
 
-Every window of a recording is seen by one synthetic camera that stands still, keypoints with noise of their own in
-every frame, and inferred as the nodes do it: 10 steps, the same seed for every frame. *Standing*: a window's first
-pose, held. *Fast arm*: the windows with the fastest wrists. At 10 Hz the same windows, every third frame. Last, what a
-short time budget costs a single frame.
+Every window of a recording is seen by one synthetic camera that stands still, or by two, keypoints with noise of their
+own in every frame, and inferred as the nodes do it: 10 steps, the same seed for every frame. *Standing*: a window's
+first pose, held. *Fast arm*: the windows with the fastest wrists. At 10 Hz the same windows, every third frame. Last,
+what a short time budget costs a single frame.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,13 +26,18 @@ from tqdm import tqdm
 
 from diffpose_core import H36M17, Camera, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
 from diffpose_core.budget import MIN_HYPOTHESES, MIN_STEPS, Effort
-from diffpose_core.data import SCENARIOS, MocapSet, SyntheticConfig, load_mocap, synthesize
+from diffpose_core.data import SCENARIOS, MocapSet, SyntheticConfig, load_mocap, see_from, synthesize
 from diffpose_core.data.synthetic import observe
+from diffpose_core.likelihood import HeatmapLikelihood
 from diffpose_core.metrics import covered, root_relative
+from diffpose_core.sampler import FUSED
 from diffpose_core.temporal import TemporalConfig, TemporalFilter
 from diffpose_core.tracking import PersonTracker, TrackerConfig
 
 DEFAULT_SCENARIOS = ("noise 2.5 %", "noise 0.5 %")
+CAMERAS = (1, 2)
+ANGLES_DEG = (60.0, 120.0)
+"""Between which the second camera is turned about the person."""
 STEPS = 10
 KINDS = ("standing", "everyday", "fast arm")
 RATES_HZ = (30, 10)
@@ -110,15 +115,35 @@ def place(
             return joints, scene.camera
 
 
+def second(
+    truth: Float[Tensor, "T 17 3"], config: SyntheticConfig, generator: torch.Generator
+) -> tuple[Camera, Float[Tensor, "3 4"]]:
+    """Return a still camera at the person's side, and how it stands to the first one."""
+    while True:
+        angle_deg = ANGLES_DEG[0] + (ANGLES_DEG[1] - ANGLES_DEG[0]) * float(torch.rand(1, generator=generator))
+        view = see_from(angle_deg, truth[len(truth) // 2, None], config, generator)
+        if moved(truth, view.camera_from_reference)[..., 2].min() > NEAREST_M:
+            return view.camera, view.camera_from_reference
+
+
+def moved(joints: Float[Tensor, "T 17 3"], pose: Float[Tensor, "3 4"] | None) -> Float[Tensor, "T 17 3"]:
+    """Return joints in another camera's frame."""
+    return joints if pose is None else joints @ pose[:, :3].T + pose[:, 3]
+
+
 def infer(
-    estimator: PoseEstimator, truth: Float[Tensor, "T 17 3"], camera: Camera, config: SyntheticConfig,
-    hypotheses: int, generator: torch.Generator,
+    estimator: PoseEstimator, truth: Float[Tensor, "T 17 3"], cameras: list[tuple[Camera, Tensor | None]],
+    config: SyntheticConfig, hypotheses: int, generator: torch.Generator,
 ) -> Float[Tensor, "T S 17 3"]:  # fmt: skip
-    """Return every frame's hypotheses by itself."""
-    heatmaps, _ = observe(truth, camera, config, generator)
+    """Return every frame's hypotheses by itself, of one or more cameras with their poses beside the first one."""
+    seen = [(observe(moved(truth, pose), camera, config, generator)[0], camera, pose) for camera, pose in cameras]
     each = [
-        estimator(heatmaps.of([t]), camera, hypotheses, torch.Generator().manual_seed(0)) for t in range(len(truth))
-    ]
+        estimator.infer(
+            [HeatmapLikelihood(heatmaps.of([t]), camera, pose) for heatmaps, camera, pose in seen],
+            hypotheses, torch.Generator().manual_seed(0),
+        )
+        for t in range(len(truth))
+    ]  # fmt: skip
     return torch.cat([post.joints for post in each])
 
 
@@ -303,16 +328,18 @@ def draw(still: Track, fast: Track, path: Path) -> None:
 
 
 def measure(
-    estimator: PoseEstimator, data: MocapSet, config: SyntheticConfig, settings: argparse.Namespace
+    prior: PosePrior, data: MocapSet, config: SyntheticConfig, count: int, settings: argparse.Namespace
 ) -> dict[str, list[Track]]:
-    """Infer all windows of all seeds at the full rate."""
+    """Infer all windows of all seeds at the full rate, as so many cameras see them."""
+    estimator = PoseEstimator(prior, sampler=replace(FUSED if count > 1 else SamplerConfig(), steps=STEPS))
     found: dict[str, list[Track]] = {kind: [] for kind in KINDS}
     for seed in range(settings.seeds):
         generator = torch.Generator().manual_seed(seed)
         chosen = choose(data, settings.windows, round(settings.seconds * RATE_HZ), generator)
         for kind, window in tqdm([(kind, w) for kind, each in chosen.items() for w in each], unit="window"):
             truth, camera = place(window, config, generator)
-            alone = infer(estimator, truth, camera, config, settings.hypotheses, generator)
+            cameras = [(camera, None), *(second(truth, config, generator) for _ in range(count - 1))]
+            alone = infer(estimator, truth, cameras, config, settings.hypotheses, generator)
             found[kind].append(Track(truth, alone, carry(alone, RATE_HZ)))
     return found
 
@@ -321,6 +348,9 @@ def main() -> None:
     """Parse the command line, measure, print the tables."""
     parser = report_parser(__doc__)
     parser.add_argument("--scenarios", nargs="+", default=DEFAULT_SCENARIOS, choices=list(SCENARIOS), metavar="NAME")
+    parser.add_argument(
+        "--cameras", nargs="+", type=int, default=CAMERAS, choices=CAMERAS, help="two: of the first scenario alone"
+    )
     parser.add_argument("--windows", type=int, default=6, help="of every kind, per seed")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a window")
     parser.add_argument("--pairs", type=int, default=50, help="of people whose ids are followed")
@@ -336,8 +366,11 @@ def main() -> None:
     estimator = PoseEstimator(prior, sampler=SamplerConfig(steps=STEPS))
     started = time.perf_counter()
     scenarios: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    for number, name in enumerate(args.scenarios):
-        tracks = measure(estimator, data, SCENARIOS[name], args)
+    jobs = [(scenario, 1) for scenario in args.scenarios if 1 in args.cameras]
+    jobs += [(args.scenarios[0], 2)] if 2 in args.cameras else []
+    for number, (scenario, count) in enumerate(jobs):
+        tracks = measure(prior, data, SCENARIOS[scenario], count, args)
+        name = scenario if count == 1 else f"{scenario}, two cameras"
         scenarios[name] = {}
         for kind, each in tracks.items():
             for rate_hz in RATES_HZ:

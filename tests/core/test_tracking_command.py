@@ -42,6 +42,10 @@ def test_who_stands_is_told_with_and_without_earlier_frames(tmp_path: Path) -> N
     assert list(report["efforts"]) == [
         "10 steps, 50 hypotheses", "7 steps, 50 hypotheses", "5 steps, 50 hypotheses", "5 steps, 10 hypotheses",
     ]  # fmt: skip
+    two = report["scenarios"]["noise 2.5 %, two cameras"]
+    for way in ("alone", "carried"):  # the distance, above all, is known better
+        assert two["standing, 30 Hz"][way]["absolute error"] < 0.6 * told["standing, 30 Hz"][way]["absolute error"]
+    assert two["standing, 30 Hz"]["carried"]["jitter"] < 0.8 * two["standing, 30 Hz"]["alone"]["jitter"]
     assert report["ids"]["standing, 30 Hz"] == {"people": 4, "kept": 4, "other changes": 0}
 
 

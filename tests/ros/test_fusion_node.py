@@ -17,6 +17,7 @@ from diffpose_core import H36M17, PosePrior
 
 sys.path.insert(0, str(Path(__file__).parent))
 import scene
+from managed import Managed
 
 FUSED, ONE = "/human_pose3d/hypotheses", "/rgbd/human_pose3d/hypotheses"
 SERVICE = "/rgbd/human_pose3d/complete"
@@ -101,6 +102,27 @@ def test_people_keep_their_ids_while_a_camera_keeps_them(nodes, people):
     nodes.publish("/right/human_pose2d/heatmaps", right)
     nodes.wait(lambda: nodes.messages[FUSED], "fused hypotheses")
     assert ids(nodes.messages[FUSED][0]) == first
+
+
+def test_posteriors_are_carried_over_instants_if_wanted(nodes, people):
+    node = Managed(nodes, "fusion_node")
+    begun = now(nodes).sec - 1  # a second with nobody before
+    stamps = iter(Time(sec=begun, nanosec=n * 10**8) for n in range(5))
+
+    def seen():
+        return sorted(send(nodes, people, next(stamps)).persons, key=lambda p: p.id)
+
+    assert node.set(temporal=False) == [""]
+    alone = [seen() for _ in range(2)]
+    for one, other in zip(*alone, strict=True):
+        np.testing.assert_array_equal(one.joints, other.joints)
+    assert node.set(temporal=True) == [""]
+    carried = [seen() for _ in range(3)]
+    np.testing.assert_array_equal(carried[0][0].joints, alone[0][0].joints)
+    # The same heatmaps: the same mean, of which the earlier instants have made surer.
+    np.testing.assert_allclose(carried[2][0].mean, alone[0][0].mean, atol=1e-4)
+    spread = [np.reshape(person.covariance, (17, 6))[:, [0, 3, 5]].sum() for person in (alone[0][0], carried[2][0])]
+    assert spread[1] < 0.95 * spread[0]
 
 
 def test_the_skeleton_is_latched(nodes):

@@ -17,7 +17,6 @@ from diffpose.msg import Heatmaps as HeatmapsMessage
 from diffpose_core import PosePosterior
 from diffpose_core.budget import Effort, TimeBudget
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
-from diffpose_core.temporal import TemporalFilter
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
 from diffpose_ros.extrinsics import TfExtrinsics
 from diffpose_ros.inference import InferenceNode, wait_period_s
@@ -36,7 +35,6 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         p = self.parameters
         self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
         self.timer: Any = None
-        self.over_time = TemporalFilter()
         self.target: TfExtrinsics | None = None
         self.work: tuple[Any, ...] = ()
 
@@ -63,9 +61,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         work = p.time_budget_s, p.steps, p.num_hypotheses, p.guidance, p.repeats
         if work != self.work:  # else what was measured holds still
             self.work, self.budget = work, TimeBudget(p.time_budget_s, p.steps, p.num_hypotheses)
-        self.health.facts |= {"temporal": str(p.temporal).lower(), "time_budget_s": str(p.time_budget_s)}
-        if not p.temporal:
-            self.over_time = TemporalFilter()
+        self.health.facts["time_budget_s"] = str(p.time_budget_s)
         self.pairs.set_limits(p.sync_slop_s, p.sync_wait_s)
         if self.timer is not None:
             self.repeat(self.timer, wait_period_s(p))
@@ -88,9 +84,8 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         self.timer = None
 
     def forget(self) -> int:
-        """Let go of heatmaps that wait for their depth image, and of who was seen."""
-        self.over_time = TemporalFilter()
-        return self.pairs.clear()
+        """Let go of heatmaps that wait for their depth image, too."""
+        return super().forget() + self.pairs.clear()
 
     def on_heatmaps(self, message: HeatmapsMessage) -> None:
         """Hand over to the worker, or wait for the depth image of this instant."""
@@ -142,8 +137,6 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         if target_from_camera is not None:
             posterior = posterior.transformed(target_from_camera)
             header = Header(stamp=header.stamp, frame_id=p.target_frame)
-        if p.temporal:  # in the target frame: there people stand still before a camera that moves
-            posterior = self.over_time(posterior, ids, 1e-9 * nanoseconds(header.stamp))
         self.publish(posterior, header, ids, [q.score for q in message.persons], effort)
         return message.header.stamp
 

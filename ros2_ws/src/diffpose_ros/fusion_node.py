@@ -84,10 +84,11 @@ class FusionNode(InferenceNode[FusionParameters]):
 
     def forget(self) -> int:
         """Let go of heatmaps that wait for others (parts of inputs, counted by themselves) and of who was seen."""
+        dropped = super().forget()
         self.identities = FusedIdentities(ids=self._ids)  # others: the worker may be at work with these
         if self.extrinsics is not None:
             self.health.count("heatmaps dropped before their instant was complete", self.instants.clear())
-        return 0
+        return dropped
 
     def cleanup(self) -> None:
         """Listen to TF no more."""

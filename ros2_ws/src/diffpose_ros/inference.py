@@ -21,6 +21,7 @@ from diffpose.srv import Complete
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
 from diffpose_core.budget import Effort
 from diffpose_core.sampler import FUSED
+from diffpose_core.temporal import TemporalFilter
 from diffpose_ros.completion import completion_from_request
 from diffpose_ros.conversions import hypotheses_message, skeleton_message
 from diffpose_ros.parameters import EstimatorParameters, FusionParameters
@@ -48,6 +49,7 @@ class InferenceNode(WorkerNode[P]):
         self._service: Any = None
         self._estimating = threading.Lock()
         self._answering: ThreadPoolExecutor | None = None
+        self.over_time = TemporalFilter()
 
     @property
     def estimator(self) -> PoseEstimator:
@@ -79,6 +81,14 @@ class InferenceNode(WorkerNode[P]):
         self.health.facts |= {
             name: str(getattr(p, name)) for name in ("guidance", "steps", "repeats", "num_hypotheses", "seed")
         }
+        self.health.facts["temporal"] = str(p.temporal).lower()
+        if not p.temporal:
+            self.over_time = TemporalFilter()
+
+    def forget(self) -> int:
+        """Let go of who was seen."""
+        self.over_time = TemporalFilter()
+        return 0
 
     def activate(self) -> None:
         """Tell the skeleton and serve completions."""
@@ -139,7 +149,12 @@ class InferenceNode(WorkerNode[P]):
     def publish(
         self, posterior: PosePosterior, header: Header, ids: Sequence[int], scores: Sequence[float], effort: Effort
     ) -> None:
-        """Publish and count the persons of one instant."""
+        """Publish and count the persons of one instant, given the earlier ones if wanted.
+
+        The header's frame should stand still, as ``target_frame`` does: people do so there before a camera that moves.
+        """
+        if self.parameters.temporal:
+            posterior = self.over_time(posterior, ids, 1e-9 * nanoseconds(header.stamp))
         result, missing = hypotheses_message(posterior, header, ids, scores)
         result.steps, result.reduced = effort.steps, effort.reduced
         self.check_time()

@@ -185,6 +185,10 @@ class EstimatorParameters(LazyParameters):
     seed: int = _parameter(
         0, "Every frame is sampled with this seed: the same heatmaps give the same skeletons.", 0, 2**31, live=True
     )
+    temporal: bool = _parameter(
+        True, "Carry every person's posterior over frames, by id; false: every frame by itself (docs/tracking.md).",
+        live=True,
+    )  # fmt: skip
     use_depth: bool = _parameter(False, "Use depth images that are aligned to the colour images (docs/fusion.md).")
     depth_reliability: str = _parameter(
         "best_effort", "QoS of the depth subscriptions: best_effort (takes any publisher) or reliable."
@@ -215,10 +219,6 @@ class DiffusionParameters(EstimatorParameters):
     target_frame: str = _parameter(
         "", "Frame of the results, from TF at the stamp of the image (docs/outputs.md); empty: the camera's."
     )
-    temporal: bool = _parameter(
-        True, "Carry every person's posterior over frames, by id; false: every frame by itself (docs/tracking.md).",
-        live=True,
-    )  # fmt: skip
     time_budget_s: float = _parameter(
         0.0, "Inference that would take longer takes fewer steps, then fewer hypotheses; 0: any time.",
         0.0, 60.0, "s", live=True,
