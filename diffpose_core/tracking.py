@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,16 +22,34 @@ from diffpose_core.checks import checked
 
 REFERENCE_HZ = 30
 """Rate in whose periods ``trackers`` counts; images may come at any other, and irregularly."""
-BUFFER_RATIO = 0.3
+BUFFER_RATIO = 0.2
 """Boxes are widened by this share of their size at either side before their overlap is taken: without, somebody who
 begins to walk while hidden, or who is seen a few times a second, overlaps with the own prediction no more."""
 MIN_OVERLAP = 0.1
+DAMPING_S = 1.0
+"""Time in which the velocity of a box that is not seen is forgotten."""
 KEPT_BONUS = 1.25
 """Who was kept in the last image counts so many times as large: two people of alike size must not take turns."""
 MAX_TRACKS = 500
 """Tracks remembered; beyond it those longest unseen are forgotten."""
 SAME_TIME_S = 1e-6
 """Taken to lie between images of the same stamp."""
+
+
+def _upright_motion() -> type[Any]:
+    """Return the motion of people's boxes: centres go on and slow down, sizes stay.
+
+    With a velocity of every edge, a limb that was moving when its owner was hidden turned the box inside out within
+    half a second.
+    """
+    from trackers.utils.state_representations import XCYCWHStateEstimator
+
+    class UprightMotion(XCYCWHStateEstimator):  # type: ignore[misc]  # the package has no types
+        def clamp_velocity(self, frame_step: float = 1.0) -> None:  # called before every prediction
+            self.kf.state[4:6] *= math.exp(-frame_step / (REFERENCE_HZ * DAMPING_S))
+            self.kf.state[6:] = 0.0
+
+    return UprightMotion
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,7 @@ class PersonTracker:
             minimum_consecutive_frames=1,
             minimum_iou_threshold=MIN_OVERLAP,
             iou=BIoU(BUFFER_RATIO),
+            state_estimator_class=_upright_motion(),
         )
         self._ids = itertools.count() if ids is None else ids
         self._kept: set[int] = set()

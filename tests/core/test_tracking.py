@@ -42,6 +42,36 @@ def test_ids_survive_half_a_second_of_nobody(rate_hz: int):
     assert ids(tracker, boxes((500 - 40 * back_s, 0), (40 * back_s, 0)), back_s) == [1, 0]
 
 
+def seen_for_a_second(tracker: PersonTracker, box_at) -> None:
+    """Ten images, then four of nobody; the next is of 1.4 s."""
+    for t in range(10):
+        assert ids(tracker, torch.tensor([box_at(t)]), t / 10) == [0]
+    for t in range(10, 14):
+        assert ids(tracker, boxes(), t / 10) == []
+
+
+def test_an_arm_that_sinks_before_its_owner_is_hidden_loses_nobody():
+    tracker = PersonTracker()
+    # 300 px wide, 30 narrower with every image: half a second later less than nothing would be left of it.
+    seen_for_a_second(tracker, lambda t: [0.0, 0.0, 400.0 - 30 * t, 300.0])
+    assert ids(tracker, torch.tensor([[0.0, 0.0, 120.0, 300.0]]), 1.4) == [0]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_who_walks_into_hiding_may_go_on_or_stand_still(goes_on: bool):
+    tracker = PersonTracker()
+    seen_for_a_second(tracker, lambda t: [20.0 * t, 0.0, 20 * t + 100.0, 300.0])
+    x = 20.0 * (14 if goes_on else 10)
+    assert ids(tracker, torch.tensor([[x, 0.0, x + 100, 300.0]]), 1.4) == [0]
+
+
+def test_who_appears_elsewhere_is_not_the_one_who_went():
+    tracker = PersonTracker()
+    seen_for_a_second(tracker, lambda t: [0.0, 0.0, 100.0, 300.0])
+    assert ids(tracker, boxes((150, 0)), 1.4) == [1]
+    assert ids(tracker, boxes((0, 0), (150, 0)), 1.5) == [0, 1]
+
+
 def test_the_gap_may_be_one_of_the_stream():
     tracker = PersonTracker(TrackerConfig(buffer_s=0.5))
     assert ids(tracker, boxes((0, 0), (500, 0)), 7.0) == [0, 1]
