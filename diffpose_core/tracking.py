@@ -27,7 +27,7 @@ BUFFER_RATIO = 0.2
 begins to walk while hidden, or who is seen a few times a second, overlaps with the own prediction no more."""
 MIN_OVERLAP = 0.1
 DAMPING_S = 1.0
-"""Time in which the velocity of a box that is not seen is forgotten."""
+"""Time constant with which predicted boxes slow down, until they are seen again."""
 KEPT_BONUS = 1.25
 """Who was kept in the last image counts so many times as large: two people of alike size must not take turns."""
 MAX_TRACKS = 500
