@@ -235,6 +235,7 @@ def test_what_the_user_has_set_in_the_environment_is_left_alone():
     added = graph.environment(REPOSITORY, {"FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"})
     assert "FASTDDS_DEFAULT_PROFILES_FILE" not in added
     assert Path(added["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
+    assert Path(added["CYCLONEDDS_URI"].removeprefix("file://")).is_file()
 
 
 @pytest.mark.parametrize("name", ["estimator", "fusion"])

@@ -1,6 +1,8 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """Skeletons as TF frames, as bodies of REP 155 and as detections, against the true message types where they are."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -241,6 +243,20 @@ def test_where_a_body_faces_may_be_unknown():
     _, rotation, covariance = (a[0] for a in vision.body_poses(facing_both_ways()))
     np.testing.assert_array_equal(rotation, np.eye(3))
     np.testing.assert_allclose(covariance[3:, 3:], np.pi**2 * np.eye(3))
+
+
+def test_a_hypothesis_that_faces_nowhere_tells_nothing_of_the_rotation():
+    """Of weight 0, such as what pads a message: it changes nothing. Of weight: the others share it."""
+    post = posterior(persons=1)
+    _, rotation, covariance = (a[0] for a in vision.body_poses(post))
+    joints = torch.cat([post.joints, torch.zeros_like(post.joints[:, :1])], 1)
+    log_weights = torch.cat([post.log_weights, torch.full((1, 1), -math.inf)], 1)
+    padded = vision.body_poses(PosePosterior(joints, log_weights, post.status))
+    np.testing.assert_allclose(padded[1][0], rotation, atol=1e-6)
+    np.testing.assert_allclose(padded[2][0], covariance, atol=1e-6)
+    half = torch.cat([post.log_weights, torch.zeros(1, 1)], 1) - math.log(2)
+    turns = vision.body_poses(PosePosterior(joints, half, post.status))[2][0, 3:, 3:]
+    assert 0 < np.trace(turns) < 1.5 * np.trace(covariance[3:, 3:])
 
 
 def test_detections_of_the_image():

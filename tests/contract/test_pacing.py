@@ -55,8 +55,10 @@ def test_a_limit_of_zero_waits_for_nobody():
     assert pacer.begin_s <= 100.2
 
 
-@pytest.mark.parametrize("end", [lambda pacer: pacer.done(6, 0.2), lambda pacer: pacer.stop()])
-def test_an_answer_or_the_end_wakes_who_waits(end):
+@pytest.mark.parametrize(
+    "end", [lambda pacer: pacer.done(6, 0.2), lambda pacer: pacer.stop(), lambda pacer: pacer.set_limit(0.0)]
+)
+def test_an_answer_the_end_or_a_shorter_limit_wakes_who_waits(end):
     pacer = Pacer(NEVER_S)
     pacer.published(5, 0.0, 0.0)
     pacer.done(4, 0.1)

@@ -1,6 +1,8 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What the reliability measurements show, and what they make of what they saw."""
 
+from collections import Counter
+
 import cv2
 import pytest
 
@@ -36,7 +38,7 @@ def test_results_that_are_too_old_or_of_a_time_that_is_over_are_counted():
     ("before", "after", "restarted", "fate"),
     [
         ((3,), (3,), False, "kept"),
-        ((3,), (), False, "kept"),
+        ((3,), (), False, "nobody"),
         ((3,), (4,), False, "new"),
         ((3,), (2,), False, "given again"),
         ((0,), (0,), True, "given again"),
@@ -45,6 +47,11 @@ def test_results_that_are_too_old_or_of_a_time_that_is_over_are_counted():
 )
 def test_what_became_of_the_ids(before, after, restarted, fate):
     assert faults.fate_of_ids(seen(1.0, ids=before)[0], seen(2.0, 3.0, ids=after), restarted) == fate
+
+
+def test_what_was_passed_over_by_a_process_that_is_gone_is_not_subtracted():
+    passed_over = Counter({"detector_node: refused": 2, "diffusion_node: refused": 1})
+    assert faults.passed_over_before(passed_over, {"diffusion_node", "camera_node"}) == {"diffusion_node: refused": 1}
 
 
 def test_parameters_are_read_as_json_or_text():
@@ -81,7 +88,10 @@ def test_tables():
     grown = {"results": 9, "seconds": 7200, "mib_per_hour": {"a": -0.125}, "rss_mib": {"a": [400.0, 401.0]}}
     assert soak.summary(grown).splitlines()[-1] == "| a | 400, 401 | -0.12 |"
     once = {"recovery_s": 1.0, "ids": "kept", "stale": 0, "twice_or_out_of_order": 1, "passed_over": {"a": 2, "b": 1}}
-    away = {"rounds": 2, "results": 3, "harms": {"kill": [once, once | {"recovery_s": 2.0, "ids": "new"}]}}
+    away = {"rounds": 2, "results": 3, "wrong": 2, "harms": {"kill": [once, once | {"recovery_s": 2.0, "ids": "new"}]}}
     assert "| kill | 1.5, 2.0 | kept 1, new 1 | 6 | 0 | 2 |" in faults.summary(away)
+    assert faults.summary(away).endswith("2 rounds, 3 results and markers; stale, twice or out of order: 2.")
     sent = {"sent": 300, "arrived": 297, "age_p50_s": 0.007, "age_p99_s": 0.02}
-    assert transport.summary({"profile": sent}).splitlines()[-1] == "| profile | 300 | 297 (99.0 %) | 7.0, 20.0 |"
+    lines = transport.summary({"rmw": "rmw_x", "ways": {"profile": sent}}).splitlines()
+    assert lines[0].startswith("| rmw_x | sent")
+    assert lines[-1] == "| profile | 300 | 297 (99.0 %) | 7.0, 20.0 |"

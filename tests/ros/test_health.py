@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -14,6 +15,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from diffpose.msg import Hypotheses
+from diffpose_ros import middleware
 from diffpose_ros.shared_memory import removed, segments
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -82,8 +84,21 @@ def test_a_topic_that_stops_and_comes_back(client, started):
     assert (node.health["level"], node.health["message"]) == (OK, "working")
     node.until("input", "Timeout: nothing for", ERROR)
     node.until("output", "Timeout: nothing for", ERROR)
-    assert (node.input["count"], node.output["count"]) == ("6", "6")
+    assert (node.input["count"], node.output["count"]) == ("6", node.health["processed"])
     assert (node.input["publishers"], node.output["subscribers"], node.input["lost"]) == ("1", "1", "0")
+    node.publish()
+    node.until("input", "OK", OK)
+    node.until("output", "OK", OK)
+
+
+def test_a_node_without_a_profile_of_its_middleware_says_so_once(client, start, logs, monkeypatch):
+    for variable in middleware.VARIABLES:
+        monkeypatch.setenv(variable, "")
+    start("marker_node", "bare")
+    client.wait(lambda: "bare/marker_node" in client.health, "the node")
+    assert client.health["bare/marker_node"]["rmw_profile"] == "none"
+    what, mend = middleware.shortcoming(rclpy.get_rmw_implementation_identifier(), "none")
+    assert (logs / "bare.marker_node.log").read_text().count(f"{what} -> {mend}") == 1
 
 
 def test_a_rate_that_is_too_low(client, started):

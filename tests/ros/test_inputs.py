@@ -70,7 +70,11 @@ def test_lazy_nodes_subscribe_while_somebody_listens(client, start):
     listener = client.node.create_subscription(Hypotheses, "/lazy/human_pose3d/hypotheses", lambda _: None, 1)
     client.wait(lambda: client.node.count_subscribers("/lazy/human_pose2d/heatmaps") == 1, "the diffusion node")
     client.wait(lambda: client.node.count_subscribers("/lazy/image_raw") == 1, "the detector")
-    client.wait(lambda: "NotReceived" in client.health["lazy/detector_node"]["message"], "what lacks to be told")
+    for node in ("lazy/detector_node", "lazy/diffusion_node"):
+        client.wait(lambda node=node: "input" in client.health[node]["message"], f"what {node} lacks to be told")
+    # Published when the node began to live: once is enough.
+    skeleton = client.topics["lazy/diffusion_node: output /lazy/human_pose3d/skeleton"]
+    assert (skeleton["message"], skeleton["level"]) == ("OK", 0)
     client.node.destroy_subscription(listener)
     client.wait(lambda: client.node.count_subscribers("/lazy/image_raw") == 0, "the detector to let go")
     assert client.node.count_subscribers("/lazy/human_pose2d/heatmaps") == 0

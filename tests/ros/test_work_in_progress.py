@@ -19,8 +19,8 @@ from managed import ACTIVATE, DEACTIVATE, Managed
 NAME = "long/diffusion_node"
 HEATMAPS, HYPOTHESES = "/long/human_pose2d/heatmaps", "/long/human_pose3d/hypotheses"
 SERVICE = "/long/human_pose3d/complete"
-LONG, SHORT = 300, 1
-"""Steps of an inference that takes some seconds, and of one that takes no time."""
+LONG, SHORT = 800, 1
+"""Steps of an inference that takes several seconds (diagnostics tell of it once a second), and of a short one."""
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +129,9 @@ def test_a_node_is_deactivated_during_a_completion(diffusion, people):
     """It ends the completion, then obeys; afterwards it works as before."""
     client = diffusion.client
     assert diffusion.set(steps=LONG) == [""]
-    ask(client)
+    answer = ask(client, num_hypotheses=150)
     client.spin(0.5)
+    assert not answer.done()
     assert diffusion.change(DEACTIVATE)
     assert diffusion.state == "inactive"
     client.wait_count(NAME, "completions", 2)

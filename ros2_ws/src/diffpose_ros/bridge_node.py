@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from array import array
 
 from builtin_interfaces.msg import Time
@@ -12,6 +13,7 @@ from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps, Hypotheses
 from diffpose_core.kinematics import facing_known
+from diffpose_ros.clocks import steady
 from diffpose_ros.conversions import posterior_from_message
 from diffpose_ros.outputs import HumansOutput, People, TfOutput, VisionOutput
 from diffpose_ros.parameters import BridgeParameters
@@ -37,7 +39,7 @@ class BridgeNode(WorkerNode[BridgeParameters]):
         self.humans: HumansOutput | None = None
         self.detections: VisionOutput | None = None
         self.heatmaps: dict[int, Heatmaps] = {}
-        self.last_ns: int | None = None
+        self.last_s: float | None = None
 
     def configure(self) -> None:
         """Advertise what is wanted."""
@@ -56,7 +58,7 @@ class BridgeNode(WorkerNode[BridgeParameters]):
     def activate(self) -> None:
         """Look now and then whether anybody is still there."""
         super().activate()
-        self.every(LOOK_S, self.on_timer)
+        self.every(LOOK_S, self.on_timer, steady())
 
     def listen(self) -> None:
         """Subscribe."""
@@ -72,7 +74,7 @@ class BridgeNode(WorkerNode[BridgeParameters]):
     def deactivate(self) -> None:
         """Say that nobody is tracked any more."""
         super().deactivate()
-        self.last_ns = None
+        self.last_s = None
         if self.humans:
             self.humans.publish_nobody(Header(stamp=self.get_clock().now().to_msg()))
             self.humans.close()
@@ -95,18 +97,17 @@ class BridgeNode(WorkerNode[BridgeParameters]):
     def on_hypotheses(self, message: Hypotheses) -> None:
         """Hand over to the worker, with the heatmaps of the same image."""
         self.health.received()
-        self.last_ns = self.now_ns()
+        self.last_s = time.monotonic()
         stamp_ns = nanoseconds(message.header.stamp)
         self.offer((message, self.heatmaps.pop(stamp_ns, None)), stamp_ns)
 
     def on_timer(self) -> None:
         """Say that nobody is there when nothing comes any more, and take away the topics of who left."""
         if self.humans:
-            self.humans.tidy(self.now_ns())
-        # A clock that was set back tells nothing of how long it was: nobody is there until the next come.
-        if self.last_ns is None or 0 <= self.now_ns() - self.last_ns < self.parameters.lost_after_s * 1e9:
+            self.humans.tidy(time.monotonic())
+        if self.last_s is None or time.monotonic() - self.last_s < self.parameters.lost_after_s:
             return
-        self.last_ns = None
+        self.last_s = None
         if self.humans:
             self.humans.publish_nobody(Header(stamp=self.get_clock().now().to_msg()))
 
@@ -123,20 +124,19 @@ class BridgeNode(WorkerNode[BridgeParameters]):
                 seen_ids = body_ids(self.prefix, heatmaps.persons)
             except ValueError as error:
                 heatmaps = None
-                self.health.degraded("without heatmaps", str(error))
+                self.lacks("without heatmaps", str(error))
         self.check_time()
         people = People(posterior, message.header, ids, [p.score for p in message.persons], heatmaps, seen_ids)
         for body_id, known in zip(ids, facing_known(posterior.mean).tolist(), strict=True):
             if not known:
-                self.health.degraded("a body faces nowhere", f"{body_id}: its hypotheses face opposite ways")
+                self.lacks("a body faces nowhere", f"{body_id}: its hypotheses face opposite ways")
         if self.tf:
             self.tf.publish(people, self.parameters.tf_joints)
         if self.humans:
             if self.count_publishers(self.humans.topic) > 1:
-                self.health.degraded(
-                    f"another node publishes {self.humans.topic}", "listeners see only the newest list"
-                )
-            self.humans.publish(people, self.now_ns())
+                self.lacks(f"another node publishes {self.humans.topic}", "listeners see only the newest list")
+            self.humans.publish(people, time.monotonic())
+            self.last_s = time.monotonic()  # what was published now is taken back, too
         if self.detections:
             self.detections.publish(people)
         return message.header.stamp

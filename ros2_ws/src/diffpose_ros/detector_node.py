@@ -64,7 +64,7 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         assert self.tracker is not None
         self.detector.config = replace(self.detector.config, conf=p.min_score, max_persons=p.max_persons)
         self.tracker.adjust(p.min_score, p.max_persons)
-        self.pacer.limit_s = p.estimator_wait_s
+        self.pacer.set_limit(p.estimator_wait_s)
 
     def activate(self) -> None:
         """Listen to the node that infers."""

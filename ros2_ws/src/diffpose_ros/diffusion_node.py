@@ -131,7 +131,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         if depth is not None:
             likelihoods.append(DepthImage(aligned_depth(depth, message), camera, len(heatmaps)))
         elif p.use_depth:
-            self.health.degraded("without depth", "no image within sync_slop_s of the heatmaps")
+            self.lacks("without depth", "no image within sync_slop_s of the heatmaps")
         posterior, effort = self.infer(likelihoods, p.seed)
         header, ids = message.header, [q.id for q in message.persons]
         if target_from_camera is not None:
@@ -145,7 +145,7 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         budget, persons = self.budget, likelihoods[0].persons
         effort = budget.choose(persons)
         if effort.reduced:
-            self.health.degraded("time budget", f"{effort.steps} steps, {effort.hypotheses} hypotheses")
+            self.lacks("time budget", f"{effort.steps} steps, {effort.hypotheses} hypotheses")
 
         def measured(generator: torch.Generator) -> PosePosterior:
             started_s = time.perf_counter()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from diffpose_ros import middleware
 from diffpose_ros.graph import PACKAGE
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -21,7 +22,6 @@ CLOCK_OFF_S = 10.0
 DROPPED_SHARE = 0.5
 LEAST_BUFFER = 4 * 2**20
 """Bytes that the kernel should grant a socket where images go over UDP."""
-FAST_DDS, PROFILE = "rmw_fastrtps_cpp", "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
 @dataclass(frozen=True)
@@ -280,20 +280,16 @@ def _pair(image: str, info: str, info_topic: Topic, seen: Seen) -> Iterator[Find
 def _machine(seen: Seen) -> Iterator[Finding]:
     for node in seen.nodes:
         values = seen.health[node.name].values if node.name in seen.health else {}
-        rmw = values.get("rmw", FAST_DDS)
-        if rmw != FAST_DDS:
-            yield Finding(
-                WARNING, node.name, f"runs on {rmw}; tested with Fast DDS alone", f"RMW_IMPLEMENTATION={FAST_DDS}"
-            )
-            if seen.socket_bytes < LEAST_BUFFER:
-                what = f"a socket gets {seen.socket_bytes} bytes at most: images are lost"
-                yield Finding(WARNING, "this machine", what, f"sysctl -w net.core.rmem_max={2 * LEAST_BUFFER}")
-        elif values.get("rmw_profile") == "none":
-            mend = f"set {PROFILE} to the package's config/fastdds_shm.xml; `diffpose run` and the launch files do"
-            yield Finding(WARNING, node.name, "has no shared-memory profile: best-effort images are mostly lost", mend)
+        if wrong := "rmw" in values and middleware.shortcoming(values["rmw"], values["rmw_profile"]):
+            yield Finding(WARNING, node.name, *wrong)
         if node.device == "auto" and values.get("device") == "cpu" and seen.gpu:
             mend = "install a torch that has CUDA, or set device to cpu to say that it is meant so"
             yield Finding(WARNING, node.name, "runs on the CPU, though this machine has a GPU", mend)
+    through_sockets = {h.values["rmw"] for h in seen.health.values() if "rmw" in h.values} - middleware.SHARING_MEMORY
+    if through_sockets and seen.socket_bytes < LEAST_BUFFER:
+        lossy = ", ".join(sorted(through_sockets))
+        what = f"a socket gets {seen.socket_bytes} bytes at most: images are lost with {lossy}"
+        yield Finding(WARNING, "this machine", what, f"sysctl -w net.core.rmem_max={2 * LEAST_BUFFER}")
 
 
 def report(seen: Seen, findings: list[Finding], seconds: float) -> str:

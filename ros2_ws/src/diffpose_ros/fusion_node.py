@@ -155,8 +155,6 @@ class FusionNode(InferenceNode[FusionParameters]):
         ]
         scores = [max(person.score for person in by_camera.values()) for by_camera in seen]
         order = sorted(range(len(scores)), key=lambda person: -scores[person])
-        for by_camera in seen:
-            self.health.count(f"persons_seen_by_{len(by_camera)}")
         stamp = min((source.header.stamp for source in sources.values()), key=nanoseconds)
         header = Header(stamp=stamp, frame_id=p.target_frame)
         ids = self.identities.update(
@@ -166,6 +164,8 @@ class FusionNode(InferenceNode[FusionParameters]):
         posterior = fused.posterior.of(order).transformed(target_from_reference)
         effort = Effort(p.steps, p.num_hypotheses)
         self.publish(posterior, header, ids, [scores[person] for person in order], effort)
+        for by_camera in seen:
+            self.health.count(f"persons_seen_by_{len(by_camera)}")
         return stamp
 
     def _views(self, group: Group) -> tuple[list[fusion.View], dict[str, HeatmapsMessage]]:
@@ -183,7 +183,7 @@ class FusionNode(InferenceNode[FusionParameters]):
         if not views:
             raise ValueError("; ".join(f"camera {name}: {reason}" for name, reason in lacking.items()))
         for name, reason in lacking.items():
-            self.health.degraded(f"without camera {name}", reason)
+            self.lacks(f"without camera {name}", reason)
         return views, sources
 
     def _view(self, name: str, message: HeatmapsMessage, depth: Image | None) -> fusion.View:
@@ -192,7 +192,7 @@ class FusionNode(InferenceNode[FusionParameters]):
         target_from_camera = self.extrinsics(name, message.header)
         depth_m = None if depth is None else aligned_depth(depth, message)
         if depth is None and name in self.parameters.with_depth:
-            self.health.degraded(f"without depth of camera {name}", "no image within sync_slop_s of its heatmaps")
+            self.lacks(f"without depth of camera {name}", "no image within sync_slop_s of its heatmaps")
         return fusion.View(heatmaps, camera, target_from_camera, depth_m)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from diffpose_ros import middleware
 from diffpose_ros.interfaces import enclave
 from diffpose_ros.parameters import DiffusionParameters, FusionParameters, Parameters
 
@@ -230,9 +231,8 @@ def _inference(args: Mapping[str, str]) -> dict[str, Value]:
 def environment(share: Path, current: Mapping[str, str]) -> dict[str, str]:
     """Return the variables the processes need beside the current ones; what the user has set is left alone."""
     wanted = {
-        # A segment of shared memory that holds images; without it most best-effort images are lost.
-        "FASTDDS_DEFAULT_PROFILES_FILE": str(share / "config" / "fastdds_shm.xml"),
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share / "config" / "fastdds_shm.xml"),
+        # Without them most best-effort images are lost.
+        **middleware.settings(share),
         # Idle threads of one network must not spin on the cores of the other.
         "OMP_WAIT_POLICY": "PASSIVE",
         # A network's large arrays are made anew for every frame; memory that goes back to the system each time is

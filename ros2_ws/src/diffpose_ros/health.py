@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType, TimeJump
+from rclpy.clock import TimeJump
 
-from diffpose_ros.clocks import BACKWARDS
+from diffpose_ros.clocks import BACKWARDS, steady
 from diffpose_ros.parameters import InputParameters
 from diffpose_ros.shared_memory import removed
 from diffpose_ros.topic_health import ERROR, GOOD, WARN, Expected, TopicHealth
@@ -64,7 +64,7 @@ class Health:
         self._published_states: list[str] = []
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Health is told by a clock that never stops nor jumps, whatever the node's own clock does.
-        self._timer = node.create_timer(CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(CHECK_S, self._check, clock=steady())
         self._jumps = node.get_clock().create_jump_callback(BACKWARDS, post_callback=self._on_jump)
 
     def watch(self, topic: TopicHealth) -> None:
@@ -77,9 +77,16 @@ class Health:
 
     def restart(self) -> None:
         """The node becomes active: wait for all topics anew."""
-        self.idle = ""
         for topic in self._topics:
             topic.restart(time.monotonic())
+        self.idle = ""
+
+    def wake(self) -> None:
+        """Somebody listens: wait anew for all topics but those of which one message is enough and was there."""
+        for topic in self._topics:
+            if topic.steady or not topic.count:
+                topic.restart(time.monotonic())
+        self.idle = ""
 
     def received(self) -> None:
         """An input arrived."""

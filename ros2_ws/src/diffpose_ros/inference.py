@@ -27,7 +27,8 @@ from diffpose_ros.conversions import hypotheses_message, skeleton_message
 from diffpose_ros.parameters import EstimatorParameters, FusionParameters
 from diffpose_ros.runtime import LATCHED, RESULTS, WorkerNode, choose_device, nanoseconds, reliability, set_threads
 
-WARM_UP_PERSONS = 8
+WARM_UP_PERSONS, WARM_UP_SKELETONS = 8, 2000
+"""Inferred before the first frame: so many people, or fewer where so many hypotheses are wanted."""
 
 P = TypeVar("P", bound=EstimatorParameters)
 
@@ -120,7 +121,7 @@ class InferenceNode(WorkerNode[P]):
 
         Of more people than are usual: memory is taken at once that would be taken in steps over hours.
         """
-        n = WARM_UP_PERSONS
+        n = max(1, min(WARM_UP_PERSONS, WARM_UP_SKELETONS // self.parameters.num_hypotheses))
         pixels = 100 + 200 * torch.rand(n, len(COCO17), 2, generator=torch.Generator().manual_seed(0))
         covariances = 25 * torch.eye(2).expand(n, len(COCO17), 2, 2)
         still = Heatmaps.from_keypoints(pixels, covariances, torch.ones(n, len(COCO17)))

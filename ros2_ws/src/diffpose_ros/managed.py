@@ -11,10 +11,12 @@ from typing import Any, Generic, TypeVar
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
+from diffpose_ros import middleware
 from diffpose_ros.endpoints import Input, Output
 from diffpose_ros.health import Health
 from diffpose_ros.parameters import Parameters
@@ -45,8 +47,11 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.state = UNCONFIGURED
         self.parameters = declare(self, kind)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", "none")
-        self.health = Health(self, {"rmw": rclpy.get_rmw_implementation_identifier(), "rmw_profile": profile})
+        rmw = rclpy.get_rmw_implementation_identifier()
+        profile = middleware.profile(rmw, os.environ)
+        if wrong := middleware.shortcoming(rmw, profile):
+            self.get_logger().warning(" -> ".join(wrong))
+        self.health = Health(self, {"rmw": rmw, "rmw_profile": profile})
         self._outputs: list[Output] = []
         self.inputs: list[Input] = []
         self._timers_made: list[Any] = []
@@ -110,9 +115,9 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.health.unwatch(subscribed.health)
         subscribed.destroy()
 
-    def every(self, period_s: float, callback: Callable[[], None]) -> Any:
-        """Call back again and again until the node is deactivated."""
-        timer = self.create_timer(period_s, callback)
+    def every(self, period_s: float, callback: Callable[[], None], clock: Clock | None = None) -> Any:
+        """Call back again and again until the node is deactivated, on the node's clock or another."""
+        timer = self.create_timer(period_s, callback, clock=clock)
         self._timers_made.append(timer)
         return timer
 

@@ -95,7 +95,7 @@ class HumansOutput:
         self._node, self._bodies = node, f"{namespace}/bodies"
         self._tracked = node.advertise(self._types.IdsList, f"{self._bodies}/tracked", RESULTS)
         self._publishers: dict[str, dict[str, Any]] = {}
-        self._seen_ns: dict[str, int] = {}
+        self._seen_s: dict[str, float] = {}
         self._bodies_change = threading.Lock()
 
     @property
@@ -103,23 +103,23 @@ class HumansOutput:
         """Where the list of bodies is."""
         return str(self._tracked.topic_name)
 
-    def publish(self, people: People, now_ns: int) -> None:
+    def publish(self, people: People, now_s: float) -> None:
         """Publish all topics of all bodies, then their list; who faces nowhere has no joint states."""
         with self._bodies_change:
-            self._publish_bodies(people, now_ns)
+            self._publish_bodies(people, now_s)
         self._tracked.publish(rep155.tracked(people.header, people.ids))
 
-    def _publish_bodies(self, people: People, now_ns: int) -> None:
+    def _publish_bodies(self, people: People, now_s: float) -> None:
         mean = people.posterior.mean.double()
         known, angles = facing_known(mean).tolist(), joint_angles(mean).tolist()
         for p, body_id in enumerate(people.ids):
-            self._seen_ns[body_id] = now_ns
+            self._seen_s[body_id] = now_s
             if known[p]:
                 state = rep155.joint_state(people.header, body_id, angles[p])
                 self._publisher(body_id, "joint_states", JointState).publish(state)
         if people.heatmaps is not None:
             for person, body_id in zip(people.heatmaps.persons, people.heatmap_ids, strict=True):
-                self._seen_ns[body_id] = now_ns
+                self._seen_s[body_id] = now_s
                 points, region = rep155.skeleton2d(person, people.heatmaps), rep155.region(person, people.heatmaps)
                 self._publisher(body_id, "skeleton2d", self._types.Skeleton2D).publish(points)
                 self._publisher(body_id, "roi", self._types.NormalizedRegionOfInterest2D).publish(region)
@@ -128,10 +128,10 @@ class HumansOutput:
         """Say that no body is tracked any more."""
         self._tracked.publish(rep155.tracked(header, []))
 
-    def tidy(self, now_ns: int) -> None:
+    def tidy(self, now_s: float) -> None:
         """Take away the topics of bodies not seen for a while."""
         with self._bodies_change:
-            self._forget(now_ns)
+            self._forget(now_s)
 
     def close(self) -> None:
         """Take the topics of all bodies away."""
@@ -144,11 +144,11 @@ class HumansOutput:
             own[name] = self._node.create_publisher(kind, f"{self._bodies}/{body_id}/{name}", RESULTS)
         return own[name]
 
-    def _forget(self, now_ns: int | None) -> None:
+    def _forget(self, now_s: float | None) -> None:
         """Take away the topics of bodies not seen for a while; with None, of all."""
-        gone = [i for i, seen_ns in self._seen_ns.items() if now_ns is None or abs(now_ns - seen_ns) > KEEP_S * 1e9]
+        gone = [i for i, seen_s in self._seen_s.items() if now_s is None or now_s - seen_s > KEEP_S]
         for body_id in gone:
-            del self._seen_ns[body_id]
+            del self._seen_s[body_id]
             for publisher in self._publishers.pop(body_id, {}).values():
                 self._node.destroy_publisher(publisher)
 

@@ -26,13 +26,19 @@ class Pacer:
     """
 
     def __init__(self, limit_s: float) -> None:
-        self.limit_s = limit_s
+        self._limit_s = limit_s
         self._change = threading.Condition()
         self._stopped = False
         self._stamp_ns = 0
         self._open_since_s: float | None = None
         self._heard_s = -math.inf
         self._own_s = self._response_s = 0.0
+
+    def set_limit(self, limit_s: float) -> None:
+        """Wait no longer than this from now on, in a wait that has begun, too."""
+        with self._change:
+            self._limit_s = limit_s
+            self._change.notify()
 
     def published(self, stamp_ns: int, took_s: float, now_s: float) -> None:
         """What was made of the image of this stamp, in so much time, leaves now (on the monotonic clock)."""
@@ -54,7 +60,7 @@ class Pacer:
         """When the next image is to be begun with if no answer comes before, on the monotonic clock; -inf: now."""
         if self._open_since_s is None:
             return -math.inf
-        begin_s = self._heard_s + self.limit_s
+        begin_s = self._heard_s + self._limit_s
         if self._response_s:
             begin_s = min(begin_s, self._open_since_s + self._response_s - OVERLAP * self._own_s)
         return begin_s
@@ -62,8 +68,8 @@ class Pacer:
     def wait(self) -> None:
         """Return when the next image is to be begun with."""
         with self._change:
-            left_s = max(self.begin_s - time.monotonic(), 0.0)
-            self._change.wait_for(lambda: self._open_since_s is None or self._stopped, left_s)
+            while not self._stopped and (left_s := self.begin_s - time.monotonic()) > 0:
+                self._change.wait(left_s)
 
     def stop(self) -> None:
         """Let go of who waits; nobody waits any more."""

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from diffpose_ros.clocks import BACKWARDS
+from diffpose_ros.clocks import BACKWARDS, steady
 from diffpose_ros.endpoints import Input
 from diffpose_ros.managed import DEACTIVATED, ManagedNode
 from diffpose_ros.parameters import InputParameters, LazyParameters
@@ -94,6 +94,7 @@ class WorkerNode(ManagedNode[P]):
         self._worker: NewestOnly[tuple[int, Any]] | None = None
         self._listening: list[Input] = []
         self._stamp_ns = self._number_of_jumps = self._jumps_before = 0
+        self._lacking: list[tuple[str, str]] = []
         self._jumps = self.get_clock().create_jump_callback(BACKWARDS, post_callback=lambda _: self._on_jump())
 
     def activate(self) -> None:
@@ -103,7 +104,7 @@ class WorkerNode(ManagedNode[P]):
         )
         self._listen()  # at once: what is wrong with a subscription must fail here, not when somebody wants results
         if isinstance(self.parameters, LazyParameters) and self.parameters.lazy:
-            self.every(LISTENERS_S, self._on_listeners)
+            self.every(LISTENERS_S, self._on_listeners, steady())
             self._on_listeners()
 
     def listen(self) -> None:
@@ -153,6 +154,10 @@ class WorkerNode(ManagedNode[P]):
             raise PassedOver(CLOCK_SET_BACK)
         check_stamp(self._stamp_ns, self.now_ns(), self.parameters.max_age_s)
 
+    def lacks(self, reason: str, detail: str = "") -> None:
+        """What :meth:`process` makes of its input is less than it should be; counted when it was published."""
+        self._lacking.append((reason, detail))
+
     def offer(self, item: Any, stamp_ns: int) -> None:
         """Pass an input that was already counted as received to the worker; while active only."""
         assert self._worker is not None
@@ -179,7 +184,7 @@ class WorkerNode(ManagedNode[P]):
         assert self._worker is not None
         wanted = self.wanted()
         if wanted and not self._listening:
-            self.health.restart()
+            self.health.wake()
             self._listen()
         elif not wanted and self._listening:
             for subscribed in self._listening:
@@ -196,7 +201,7 @@ class WorkerNode(ManagedNode[P]):
 
     def _guarded(self, stamped: tuple[int, Any]) -> None:
         self._stamp_ns, item = stamped
-        self._jumps_before = self._number_of_jumps
+        self._jumps_before, self._lacking = self._number_of_jumps, []
         try:
             check_stamp(self._stamp_ns, self.now_ns(), self.parameters.max_age_s)
             stamp = self.process(item)
@@ -208,6 +213,8 @@ class WorkerNode(ManagedNode[P]):
             self.health.failed(f"{type(error).__name__}: {error}")
             self.get_logger().debug(traceback.format_exc())
         else:
+            for reason, detail in self._lacking:
+                self.health.degraded(reason, detail)
             self.health.processed((self.now_ns() - nanoseconds(stamp)) * 1e-9)
         self.done(item)
 

@@ -78,10 +78,13 @@ def body_poses(posterior: PosePosterior) -> tuple[np.ndarray, np.ndarray, np.nda
     covariances = np.zeros((len(mean), 6, 6))
     covariances[:, :3, :3] = posterior.covariance[:, 0].numpy()
     each, weights = body_rotation(posterior.joints.double()).numpy(), posterior.weights.double().numpy()
+    # Of a hypothesis that faces nowhere, such as the zeros that pad a message, there is no rotation.
+    faces = facing_known(posterior.joints).numpy() & (weights > 0)
     for p in range(len(mean)):
-        if known[p]:
-            off = Rotation.from_matrix(each[p] @ rotations[p].T).as_rotvec()
-            covariances[p, 3:, 3:] = np.einsum("s,sa,sb->ab", weights[p], off, off) + ANGLE_FLOOR_RAD**2 * np.eye(3)
+        if known[p] and faces[p].any():
+            off = Rotation.from_matrix(each[p, faces[p]] @ rotations[p].T).as_rotvec()
+            share = weights[p, faces[p]] / weights[p, faces[p]].sum()
+            covariances[p, 3:, 3:] = np.einsum("s,sa,sb->ab", share, off, off) + ANGLE_FLOOR_RAD**2 * np.eye(3)
         else:
             covariances[p, 3:, 3:] = math.pi**2 * np.eye(3)
     return mean[:, 0].double().numpy(), rotations, covariances

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-DOMAIN = 77
+DOMAIN = 101
 
 
 def _overrides(settings: list[str]) -> dict[str, dict[str, Any]]:

@@ -105,11 +105,14 @@ class Bench:
 
     def __enter__(self) -> Bench:
         """Start all nodes but the camera."""
-        for name, entry in self.entries.items():
-            if name != CAMERA:
-                self.processes.start(entry)
-        started = [n for n in self.entries if n != CAMERA]
-        self.wait(lambda: all(n in self.health for n in started), START_S, "the nodes' first diagnostics")
+        try:
+            started = [name for name in self.entries if name != CAMERA]
+            for name in started:
+                self.processes.start(self.entries[name])
+            self.wait(lambda: all(n in self.health for n in started), START_S, "the nodes' first diagnostics")
+        except BaseException:  # nobody else ends what was started already
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -148,8 +151,7 @@ class Bench:
 
     def now_s(self) -> float:
         """Seconds since the listener's start, on the nodes' clock."""
-        clock = self.clock or self.node.get_clock()
-        return float(clock.now().nanoseconds - self._start_ns) * 1e-9
+        return self._now()[0]
 
     def first_after(self, taken_s: float, topic: str, number: int, what: str) -> Arrival:
         """Wait for the first of an image that was taken later than this, leaving out so many that came before."""
@@ -168,11 +170,19 @@ class Bench:
         """
         end = time.monotonic() + limit_s
         while not condition():
-            if ended := self.processes.ended():
-                raise MeasureError(f"nodes ended while waiting for {what}: {ended}; see {self.processes.log_folder}")
+            self.check_alive(what)
             if time.monotonic() > end:
                 raise MeasureError(f"waited {limit_s:g} s for {what}; see {self.processes.log_folder}")
             time.sleep(0.05)
+
+    def check_alive(self, what: str) -> None:
+        """Go on only if no node has ended.
+
+        Raises:
+            MeasureError: one has.
+        """
+        if ended := self.processes.ended():
+            raise MeasureError(f"nodes ended while waiting for {what}: {ended}; see {self.processes.log_folder}")
 
     def settle(self) -> dict[str, dict[str, int]]:
         """Wait until the camera has ended and every node has done with its inputs; return the counters.
@@ -181,9 +191,12 @@ class Bench:
             MeasureError: a node's received is not processed + dropped + refused + failed in the end.
         """
         self.wait(lambda: "(ended)" in self.health.get(CAMERA, {}).get("source", ""), SETTLE_S, "the camera's end")
-        self.wait(lambda: not self._open(), SETTLE_S, f"every input to be accounted for, open: {self._open()}")
-        time.sleep(2.5)  # diagnostics of another second or two: nothing may have been on its way
-        self.wait(lambda: not self._open(), SETTLE_S, f"every input to be accounted for, open: {self._open()}")
+        try:
+            self.wait(lambda: not self._open(), SETTLE_S, "every input to be accounted for")
+            time.sleep(2.5)  # diagnostics of another second or two: nothing may have been on its way
+            self.wait(lambda: not self._open(), SETTLE_S, "every input to be accounted for")
+        except MeasureError as error:
+            raise MeasureError(f"{error}; open: {self._open()}") from error
         return {name: self.counters(name) for name in self.health}
 
     def counters(self, node: str) -> dict[str, int]:
@@ -231,9 +244,14 @@ class Bench:
 
     def _note(self, topic: str, header: Header, ids: tuple[int, ...] = ()) -> None:
         stamp_s = (nanoseconds(header.stamp) - self._start_ns) * 1e-9
-        set_backs = self.clock.set_backs if self.clock else 0
+        arrived_s, set_backs = self._now()
         with self._lock:
-            self._arrivals[topic].append(Arrival(stamp_s, self.now_s(), ids, set_backs))
+            self._arrivals[topic].append(Arrival(stamp_s, arrived_s, ids, set_backs))
+
+    def _now(self) -> tuple[float, int]:
+        """Return the time on the nodes' clock and how often that was set back."""
+        now, set_backs = self.clock.read() if self.clock else (self.node.get_clock().now(), 0)
+        return float(now.nanoseconds - self._start_ns) * 1e-9, set_backs
 
     def _on_health(self, message: DiagnosticArray) -> None:
         for status in message.status:

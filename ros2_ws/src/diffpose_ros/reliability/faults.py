@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ MAX_AGE_S = 1.0
 """``max_age_s`` of all nodes."""
 WAY_S = 0.1
 """From being published to being noted here."""
-KEPT, GIVEN_AGAIN, NEW = "kept", "given again", "new"
+KEPT, GIVEN_AGAIN, NEW, NOBODY = "kept", "given again", "new", "nobody"
 DETECTOR, DIFFUSION, MARKER = NODES = ("detector_node", "diffusion_node", "marker_node")
 
 
@@ -36,7 +36,7 @@ def faults(prefix: Path, folder: Path, overrides: dict[str, dict[str, Value]], r
     """Do every harm so often; return what became of the results, round by round."""
     source = scene(1, 640, 480, folder)
     figures: dict[str, list[dict[str, Any]]] = {}
-    results = 0
+    results = wrong = 0
     for name, simulated, prepare in (
         ("processes", (), _processes),
         ("clock", (*NODES, CAMERA), _clock),
@@ -56,9 +56,13 @@ def faults(prefix: Path, folder: Path, overrides: dict[str, dict[str, Value]], r
             for _, harm in itertools.product(range(rounds), every):
                 figures.setdefault(harm.name, []).append(_measured(bench, harm))
                 print(harm.name, figures[harm.name][-1], flush=True)
-            results += len(bench.arrivals)
+            for topic in (HYPOTHESES, MARKERS):
+                arrivals = bench.arrived(topic)
+                results += len(arrivals)
+                wrong += stale(arrivals) + twice_or_out_of_order(arrivals)
     return {
-        "rounds": rounds, "rate_hz": RATE_HZ, "max_age_s": MAX_AGE_S, "results": results, "harms": figures,
+        "rounds": rounds, "rate_hz": RATE_HZ, "max_age_s": MAX_AGE_S, "results": results, "wrong": wrong,
+        "harms": figures, "passed": not wrong,
     }  # fmt: skip
 
 
@@ -97,19 +101,20 @@ def _measured(bench: Bench, harm: Harm) -> dict[str, Any]:
     bench.first_after(bench.now_s(), HYPOTHESES, len(bench.arrivals), f"a result before {harm.name}")
     time.sleep(0.5 / RATE_HZ)
     before = {topic: bench.arrived(topic) for topic in (HYPOTHESES, MARKERS)}
-    passed_over, detector = _passed_over(bench.health), bench.processes.running[DETECTOR].pid
+    passed_over, processes = _passed_over(bench.health), _pids(bench)
     harm.do()
     over_s, meanwhile = bench.now_s(), len(bench.arrivals) - len(before[HYPOTHESES])
     first = bench.first_after(over_s, harm.output, len(bench.arrived(harm.output)), f"results after {harm.name}")
     time.sleep(SETTLE_S)
+    same = {node for node, pid in _pids(bench).items() if processes.get(node) == pid}
     came = {topic: bench.arrived(topic)[len(known) :] for topic, known in before.items()}
     return {
         "recovery_s": first.arrived_s - over_s,
         "results_meanwhile": meanwhile,
-        "ids": fate_of_ids(before[HYPOTHESES][-1], came[HYPOTHESES], bench.processes.running[DETECTOR].pid != detector),
+        "ids": fate_of_ids(before[HYPOTHESES][-1], came[HYPOTHESES], DETECTOR not in same),
         "stale": sum(map(stale, came.values())),
         "twice_or_out_of_order": sum(twice_or_out_of_order(before[topic][-1:] + came[topic]) for topic in came),
-        "passed_over": dict(_passed_over(bench.health) - passed_over),
+        "passed_over": dict(_passed_over(bench.health) - passed_over_before(passed_over, same)),
     }
 
 
@@ -121,8 +126,10 @@ def fate_of_ids(before: Arrival, after: Sequence[Arrival], restarted: bool) -> s
         after: all from there.
         restarted: by another process of the detector, to which every id is a new one.
     """
-    others = {i for a in after for i in a.ids} - set(() if restarted else before.ids)
-    if not others:
+    ids = {i for a in after for i in a.ids}
+    if not ids:
+        return NOBODY
+    if not (others := ids - set(() if restarted else before.ids)):
         return KEPT
     return NEW if min(others) > max(before.ids, default=-1) else GIVEN_AGAIN
 
@@ -138,6 +145,15 @@ def twice_or_out_of_order(arrivals: Sequence[Arrival]) -> int:
     return sum(a >= b for a, b in itertools.pairwise(keys))
 
 
+def passed_over_before(passed_over: Counter[str], same: Iterable[str]) -> Counter[str]:
+    """Return what was passed over before a harm by the processes that still run: another counts from 0."""
+    return Counter({what: number for what, number in passed_over.items() if what.partition(": ")[0] in same})
+
+
+def _pids(bench: Bench) -> dict[str, int]:
+    return {node: process.pid for node, process in bench.processes.running.items()}
+
+
 def _passed_over(health: dict[str, dict[str, str]]) -> Counter[str]:
     """Return how many inputs each node refused, and dropped because their time was over."""
     names = ("refused", f"dropped: {TOO_OLD}", f"dropped: {CLOCK_SET_BACK}")
@@ -147,7 +163,7 @@ def _passed_over(health: dict[str, dict[str, str]]) -> Counter[str]:
 def summary(row: dict[str, Any]) -> str:
     """Say what was found."""
     lines = [
-        "| harm | seconds to a new result: mean, largest | id | refused, dropped | stale | twice, out of order |",
+        "| harm | seconds to a result: mean, largest | id | refused, too old, set back | stale | twice, out of order |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, found in row["harms"].items():
@@ -158,4 +174,11 @@ def summary(row: dict[str, Any]) -> str:
         fates = ", ".join(fate if number == len(found) else f"{fate} {number}" for fate, number in ids.items())
         times = f"{sum(seconds) / len(seconds):.1f}, {max(seconds):.1f}"
         lines.append(f"| {name} | {times} | {fates} | {' | '.join(map(str, sums))} |")
-    return "\n".join([*lines, "", f"{row['rounds']} rounds, {row['results']} results."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{row['rounds']} rounds, {row['results']} results and markers; stale, twice or out of order: "
+            f"{row['wrong']}.",
+        ]
+    )

@@ -70,8 +70,9 @@ def attempt(target: Any, given: Any, counters: Counters) -> None:
         counters.add("taken")
 
 
-def by_hypothesis(target: Any, way: str, runs: int, counters: Counters) -> None:
+def by_hypothesis(target: Any, way: str, runs: int, seed: int, counters: Counters) -> None:
     """Let hypothesis choose what is changed."""
+    import hypothesis
     from hypothesis import HealthCheck, given, settings
     from hypothesis import strategies as st
     from rclpy.serialization import serialize_message
@@ -80,17 +81,16 @@ def by_hypothesis(target: Any, way: str, runs: int, counters: Counters) -> None:
 
     seeds = target.seeds()
 
-    @settings(
-        max_examples=runs, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
+    @hypothesis.seed(seed)
+    @settings(max_examples=runs, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.randoms(use_true_random=False), st.sampled_from(range(len(seeds))))
     def run(rng: random.Random, number: int) -> None:
-        seed = copy.deepcopy(seeds[number])
+        tried = copy.deepcopy(seeds[number])
         if way == "bytes" or target.kind is None:
-            seed = malform_bytes(rng, seed if target.kind is None else serialize_message(seed))
+            tried = malform_bytes(rng, tried if target.kind is None else serialize_message(tried))
         else:
-            malform(rng, seed)
-        attempt(target, seed, counters)
+            malform(rng, tried)
+        attempt(target, tried, counters)
 
     run()
 
@@ -131,7 +131,7 @@ def main() -> None:
         guided(args.target, args.runs, args.seed, args.folder, counters)
     from diffpose_ros.reliability.fuzz_targets import TARGETS
 
-    by_hypothesis(TARGETS[args.target], args.way, args.runs, counters)
+    by_hypothesis(TARGETS[args.target], args.way, args.runs, args.seed, counters)
 
 
 if __name__ == "__main__":

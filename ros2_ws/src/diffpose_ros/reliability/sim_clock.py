@@ -24,34 +24,38 @@ class SimClock:
         self._lock = threading.Lock()
         self._ahead_ns = 0
         self._held_ns: int | None = None
-        self.set_backs = 0
-        """How often it was set back."""
+        self._set_backs = 0
         self._publisher = node.create_publisher(Clock, "/clock", 1)
         node.create_timer(PERIOD_S, self._publish)
 
-    def now(self) -> Time:
-        """Time on this clock."""
-        held_ns = self._held_ns
-        return Time(nanoseconds=self._system.now().nanoseconds + self._ahead_ns if held_ns is None else held_ns)
+    def read(self) -> tuple[Time, int]:
+        """Return the time on this clock, and how often it was set back."""
+        with self._lock:
+            return self._now(), self._set_backs
 
     def set(self, by_s: float) -> None:
         """Set it forward, or back if negative, by so much."""
         with self._lock:
             self._ahead_ns += round(by_s * 1e9)
-            self.set_backs += by_s < 0
+            self._set_backs += by_s < 0
         self._publish()
 
     def hold(self) -> None:
         """Let it stand still."""
-        self._held_ns = self.now().nanoseconds
+        with self._lock:
+            self._held_ns = self._now().nanoseconds
 
     def go_on(self) -> None:
         """Let it go on from where it stood."""
-        assert self._held_ns is not None
         with self._lock:
+            assert self._held_ns is not None
             self._ahead_ns = self._held_ns - self._system.now().nanoseconds
             self._held_ns = None
 
+    def _now(self) -> Time:
+        held_ns = self._held_ns
+        return Time(nanoseconds=self._system.now().nanoseconds + self._ahead_ns if held_ns is None else held_ns)
+
     def _publish(self) -> None:
         with self._lock:  # nobody may hear of the old time after the new one
-            self._publisher.publish(Clock(clock=self.now().to_msg()))
+            self._publisher.publish(Clock(clock=self._now().to_msg()))

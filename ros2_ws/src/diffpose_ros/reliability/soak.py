@@ -27,6 +27,7 @@ def soak(
         rows: list[dict[str, float]] = []
         started = time.monotonic()
         while (passed := time.monotonic() - started) < seconds:
+            bench.check_alive("memory to be measured")  # a process that ended has memory that never grows
             rows.append({"s": passed, **bench.rss_mib()})
             time.sleep(EVERY_S)
         results, counters = len(bench.arrivals), {name: bench.counters(name) for name in bench.health}

@@ -1,5 +1,5 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
-"""How many large images arrive with sensor-data QoS, with the shipped profile of Fast DDS and without."""
+"""How many large images arrive with sensor-data QoS, with the shipped profile of the middleware and without."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from std_msgs.msg import Header
 from diffpose_ros.graph import PACKAGE, environment
 from diffpose_ros.health import percentile
 from diffpose_ros.images import image_message
+from diffpose_ros.middleware import VARIABLES
 from diffpose_ros.runtime import nanoseconds
 
 RATE_HZ = 30.0
 SIZE = (1280, 720)
 TOPIC = "reliability/image"
-PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 
 def transport(prefix: Path, seconds: float) -> dict[str, Any]:
     """Send images from a process to another, both with the shipped profile, then both without."""
     share = prefix / "share" / PACKAGE
-    bare = {k: v for k, v in os.environ.items() if k not in PROFILES}
+    bare = {k: v for k, v in os.environ.items() if k not in VARIABLES}
     count = int(RATE_HZ * seconds)
+    ways = {"shipped profile": {**bare, **environment(share, bare)}, "no profile": bare}
     return {
-        name: _between(env, count)
-        for name, env in {"shipped profile": {**bare, **environment(share, bare)}, "no profile": bare}.items()
+        "rmw": rclpy.get_rmw_implementation_identifier(),
+        "ways": {name: _between(env, count) for name, env in ways.items()},
     }
 
 
@@ -44,8 +45,13 @@ def _between(env: dict[str, str], count: int) -> dict[str, Any]:
     command = [sys.executable, "-m", __name__]
     receiver = subprocess.Popen([*command, "receive", str(count)], env=env, stdout=subprocess.PIPE, text=True)
     sender = subprocess.Popen([*command, "send", str(count)], env=env)
-    out, _ = receiver.communicate(timeout=60 + 2 * count / RATE_HZ)
-    sender.wait(timeout=10)
+    try:
+        out, _ = receiver.communicate(timeout=60 + 2 * count / RATE_HZ)
+        sender.wait(timeout=10)
+    finally:  # if one did not end, the other waits for it for ever
+        for process in (receiver, sender):
+            process.kill()
+            process.wait()
     result: dict[str, Any] = json.loads(out.splitlines()[-1])
     return result
 
@@ -95,8 +101,8 @@ def _receive(count: int) -> None:
 
 def summary(row: dict[str, Any]) -> str:
     """Say what was found."""
-    lines = ["| Fast DDS | sent | arrived | age p50, p99, ms |", "|---|---|---|---|"]
-    for name, r in row.items():
+    lines = [f"| {row['rmw']} | sent | arrived | age p50, p99, ms |", "|---|---|---|---|"]
+    for name, r in row["ways"].items():
         share = 100 * r["arrived"] / r["sent"]
         ages = f"{1000 * r['age_p50_s']:.1f}, {1000 * r['age_p99_s']:.1f}"
         lines.append(f"| {name} | {r['sent']} | {r['arrived']} ({share:.1f} %) | {ages} |")
