@@ -57,7 +57,7 @@ class SamplerConfig:
             spreads its draws as C(s) says. C(s) is an average over poses: one that fits the prior less well is less
             certain in proportion, one that fits it better is more so. 0: all alike.
         precision: ``float32`` or ``bfloat16``, of the network alone. bfloat16 is faster where the processor has it and
-            moves poses by less than a millimetre (docs/performance.md).
+            moves the mean pose by half a millimetre (docs/performance.md).
     """
 
     guidance: str = "kalman"

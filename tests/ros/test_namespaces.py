@@ -2,6 +2,7 @@
 """Two cameras side by side: the graph twice, in two namespaces, each on a photograph of its own."""
 
 import importlib.util
+import itertools
 import signal
 import subprocess
 
@@ -64,8 +65,10 @@ def test_each_sees_its_own_people_in_its_own_frame(both):
 def test_results_are_of_the_images_of_their_own_namespace(both):
     images = {side: stamps(both.messages[f"/{side}/image_raw"]) for side in PHOTOGRAPHS}
     assert images["left"].isdisjoint(images["right"])
-    for side in PHOTOGRAPHS:
-        assert stamps(both.messages[f"/{side}/human_pose3d/hypotheses"]) <= images[side]
+    for side, other in itertools.permutations(PHOTOGRAPHS):
+        results = stamps(both.messages[f"/{side}/human_pose3d/hypotheses"])
+        assert results & images[side]  # not all: on a busy machine the listener misses an image now and then
+        assert results.isdisjoint(images[other])
 
 
 def test_no_topic_or_service_lies_outside_the_namespace(both):
