@@ -268,7 +268,9 @@ class MarkerParameters(LazyParameters):
     """Parameters of the marker node."""
 
     node: ClassVar[str] = "marker_node"
-    max_skeletons: int = _parameter(20, "Hypotheses drawn per person: the heaviest, of equal ones the first.", 0, 10000, live=True)
+    max_skeletons: int = _parameter(
+        20, "Hypotheses drawn per person, the heaviest or, of equal weight, the first.", 0, 10000, live=True
+    )
     ellipsoid_sigmas: float = _parameter(
         1.0, "Half axes of the covariance ellipsoids.", 0.1, 10.0, "standard deviations", live=True
     )
