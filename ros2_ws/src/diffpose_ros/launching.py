@@ -11,9 +11,8 @@ from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
-from diffpose_ros.graph import GRAPHS, PACKAGE, RESPAWN_DELAY_S, Value, environment, nodes
+from diffpose_ros.graph import GRAPHS, PACKAGE, RESPAWN_DELAY_S, environment, nodes
 from diffpose_ros.interfaces import enclave
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
@@ -32,11 +31,6 @@ def rviz(values: Mapping[str, str], share: Path, graph: str, fixed_frame: str, i
     )  # fmt: skip
 
 
-def texts_kept(parameters: Mapping[str, Value]) -> dict[str, Value | ParameterValue]:
-    """Return parameters of which a text stays one, whatever it looks like: ``source:=0`` is a camera's name."""
-    return {k: ParameterValue(v, value_type=str) if isinstance(v, str) else v for k, v in parameters.items()}
-
-
 def description(graph: str, display: Display) -> LaunchDescription:
     """Declare the arguments of a graph's table and start its processes; ``display`` is asked if RViz is wanted."""
 
@@ -53,7 +47,7 @@ def description(graph: str, display: Display) -> LaunchDescription:
             actions.append(
                 Node(
                     package=PACKAGE, executable=entry.executable, namespace=entry.namespace, output="screen",
-                    parameters=[entry.params_file, texts_kept(entry.parameters)], remappings=entry.remaps,
+                    parameters=[entry.params_file, entry.parameters], remappings=entry.remaps,
                     respawn=values["respawn"] == "true", respawn_delay=RESPAWN_DELAY_S,
                     arguments=[
                         "--ros-args", "--log-level", entry.log_level,
