@@ -27,6 +27,11 @@ def test_a_profile_of_another_middleware_is_none():
     assert middleware.profile("rmw_zenoh_cpp", middleware.settings(REPOSITORY)) == "none"
 
 
+def test_measurements_stay_on_this_machine_with_every_distribution():
+    assert middleware.this_machine_only({"ROS_DISTRO": "humble"}) == {"ROS_LOCALHOST_ONLY": "1"}
+    assert middleware.this_machine_only({}) == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
 @pytest.mark.parametrize(
     ("rmw", "what", "mend"),
     [

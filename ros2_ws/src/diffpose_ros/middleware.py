@@ -48,6 +48,13 @@ def profile(rmw: str, environ: Mapping[str, str]) -> str:
     return next((environ[v] for v in variables if environ.get(v)), NONE)
 
 
+def this_machine_only(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable that keeps a process from talking to other machines."""
+    if environ.get("ROS_DISTRO") == "humble":
+        return {"ROS_LOCALHOST_ONLY": "1"}
+    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
 def shortcoming(rmw: str, profile: str) -> tuple[str, str] | None:
     """Return what is wrong with a node on this middleware with this profile, and what mends it; None: nothing."""
     if rmw not in PROFILES:

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from diffpose_ros.middleware import this_machine_only
+
 DOMAIN = 101
 
 
@@ -67,7 +69,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write all figures here")
     args = parser.parse_args()
     os.environ["ROS_DOMAIN_ID"] = str(args.domain)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.update(this_machine_only(os.environ))
     # After the domain is set: these modules talk to ROS.
     from diffpose_ros.reliability import corrupt, cycles, faults, fuzz, latency, overload, soak, transport
 
