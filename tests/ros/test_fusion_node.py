@@ -366,7 +366,7 @@ def test_without_a_file_the_cameras_are_found_in_tf(client, start, people):
     from geometry_msgs.msg import TransformStamped
 
     client.listen(Hypotheses, "/tf_room/human_pose3d/hypotheses")
-    start("fusion_node", "tf_room", device="cpu")
+    start("fusion_node", "tf_room", device="cpu", sync_wait_s=1.0)
 
     def look():
         stamp = now(client)
