@@ -65,11 +65,12 @@ def summary(found: dict[str, Any]) -> str:
             f"{r['taken']:,} | {bad} |"
         )
     lines += [
-        "", "| node, input | sent | received | processed | refused | dropped | failed | published | of bad input |",
-        "|---" * 9 + "|",
+        "",
+        "| node, input | sent | malformed | received | processed | refused | dropped | failed | published | of these |",
+        "|---" * 10 + "|",
     ]  # fmt: skip
     for r in found["nodes"]:
-        keys = ("sent", "received", "processed", "refused", "dropped", "failed", "published", "published_of_bad")
+        keys = ("sent", "bad", "received", "processed", "refused", "dropped", "failed", "published", "published_of_bad")
         lines.append(f"| {r['input']} | " + " | ".join(f"{r[k]:,}" for k in keys) + " |")
     wrong = sum(r["refused"] + r["not_deserialized"] for r in found["targets"])
     sent = sum(r["bad"] for r in found["nodes"])
