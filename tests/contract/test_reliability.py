@@ -1,6 +1,7 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """What the reliability measurements show, and what they make of what they saw."""
 
+import os
 from collections import Counter
 
 import cv2
@@ -8,7 +9,7 @@ import pytest
 
 from diffpose_ros.reliability import faults, latency, overload, scenes, soak, transport
 from diffpose_ros.reliability.__main__ import _overrides
-from diffpose_ros.reliability.bench import Arrival
+from diffpose_ros.reliability.bench import Arrival, _memory_mib
 
 
 def test_ages():
@@ -71,6 +72,17 @@ def test_scenes_have_the_size_that_is_asked_for(tmp_path, persons):
     assert (image[:, 320] != scenes.GREY).any()
 
 
+def test_memory_is_told_by_kind():
+    """Anonymous memory is a process's own; what is mapped of a file is not."""
+    before = _memory_mib(os.getpid())
+    taken = bytearray(b"x" * (64 * 2**20))
+    after = _memory_mib(os.getpid())
+    assert set(before) == {"own", "files", "shared"}
+    assert 60 < after["own"] - before["own"] < 140
+    assert len(taken) == 64 * 2**20
+    assert abs(after["shared"] - before["shared"]) < 1
+
+
 def test_tables():
     row = {
         "width": 640, "height": 480, "persons": 1, "results": 5, "p50_s": 0.1, "p99_s": 0.15, "max_s": 0.2,
@@ -85,8 +97,9 @@ def test_tables():
     text = overload.summary(flooded)
     assert "two periods are 200 ms, 1.00 % are older" in text
     assert "lost on the way: {'images': 2}" in text
-    grown = {"results": 9, "seconds": 7200, "mib_per_hour": {"a": -0.125}, "rss_mib": {"a": [400.0, 401.0]}}
-    assert soak.summary(grown).splitlines()[-1] == "| a | 400, 401 | -0.12 |"
+    rates = {"all": -0.125, "own": 0.5, "files": 0.0, "shared": -0.625}
+    grown = {"results": 9, "seconds": 7200, "mib_per_hour": {"a": rates}, "mib": {"a": {"all": [400.0, 401.0]}}}
+    assert soak.summary(grown).splitlines()[-1] == "| a | 400, 401 | -0.12 | +0.50 | +0.00 | -0.62 |"
     once = {"recovery_s": 1.0, "ids": "kept", "stale": 0, "twice_or_out_of_order": 1, "passed_over": {"a": 2, "b": 1}}
     away = {"rounds": 2, "results": 3, "wrong": 2, "harms": {"kill": [once, once | {"recovery_s": 2.0, "ids": "new"}]}}
     assert "| kill | 1.5, 2.0 | kept 1, new 1 | 6 | 0 | 2 |" in faults.summary(away)

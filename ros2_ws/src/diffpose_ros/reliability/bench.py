@@ -31,6 +31,8 @@ START_S = 120.0
 SETTLE_S = 60.0
 COUNTERS = ("received", "processed", "dropped", "refused", "failed")
 CAMERA = "camera_node"
+KINDS = {"RssAnon": "own", "RssFile": "files", "RssShmem": "shared"}
+"""Kinds of memory that the kernel counts for a process."""
 HYPOTHESES, MARKERS = "human_pose3d/hypotheses", "human_pose3d/markers"
 
 
@@ -203,19 +205,15 @@ class Bench:
         """Return a node's counters."""
         return {k: int(self.health[node][k]) for k in COUNTERS}
 
-    def rss_mib(self) -> dict[str, float]:
-        """Resident memory of every process, MiB."""
-        page = os.sysconf("SC_PAGE_SIZE")
-        return {
-            name: int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * page / 2**20
-            for name, process in self.processes.running.items()
-        }
+    def memory_mib(self) -> dict[str, dict[str, float]]:
+        """Return the resident memory of every process by kind, MiB: its own, of files, shared with other processes."""
+        return {name: _memory_mib(process.pid) for name, process in self.processes.running.items()}
 
     def resources(self, node: str) -> dict[str, float]:
         """Return a process's resident memory in MiB, its threads and its open files."""
         folder = Path(f"/proc/{self.processes.running[node].pid}")
         return {
-            "rss_mib": self.rss_mib()[node],
+            "rss_mib": sum(_memory_mib(self.processes.running[node].pid).values()),
             "threads": len(list((folder / "task").iterdir())),
             "files": len(list((folder / "fd").iterdir())),
         }
@@ -258,3 +256,9 @@ class Bench:
             node, _, what = status.name.partition(": ")
             if what == "health":
                 self.health[node] = {v.key: v.value for v in status.values}
+
+
+def _memory_mib(pid: int) -> dict[str, float]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if name in KINDS}
+    return {KINDS[name]: number / 1024 for name, number in kib.items()}
