@@ -2,8 +2,13 @@
 """Shapes and types of the library are checked while its tests run."""
 
 import os
+import signal
 import sys
 from pathlib import Path
+
+# A shell lets what it starts in the background pass over Ctrl-C, and so do the processes of that: tests send it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before torch is imported: two threads that spin on small matrices while another process has one of two cores
 # take ten times as long as one thread does.

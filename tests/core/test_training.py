@@ -235,10 +235,11 @@ def test_a_damaged_run_json_is_named(whole: Path, tmp_path: Path, text: str, wor
         check_run(run, settings, open_data(settings.mixture)[0].files)
 
 
-def test_one_training_at_a_time_and_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+def test_one_training_at_a_time_and_ctrl_c_says_how_to_go_on(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     data, run = write_motion(tmp_path / "motion.safetensors"), tmp_path / "run"
     command = run_command(data, run, "--steps", "1000000", "--patience", "0")
     first = start(command)
+    request.addfinalizer(first.kill)  # it goes on for ever otherwise, should this test fail
     wait_for_step(first, SAVE_EVERY)
     status, _, err = finish(start(command))
     assert (status, err.splitlines()[-1].startswith(f"train.py: {run}: another process trains there")) == (1, True)
