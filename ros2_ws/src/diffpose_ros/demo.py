@@ -269,7 +269,7 @@ def main() -> int:
         print(f"demo: FAILED: {text}", file=sys.stderr)
     if not wrong:
         say(f"done. Look at {args.out}/bus_overlay.png and bus_3d.png, then summary.json; recording/ opens in Foxglove")
-        say("next: .venv/bin/diffpose run source:=/dev/video0, or ros2 launch diffpose estimator.launch.py (README.md)")
+        say("next: source .venv/bin/activate; diffpose run source:=/dev/video0 (README.md)")
     return 1 if wrong else 0
 
 
