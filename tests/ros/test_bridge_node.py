@@ -200,7 +200,8 @@ def test_bodies_of_rep_155(client, start):
     client.wait_count(node, f"degraded: another node publishes {bodies}/tracked", 1)
     client.node.destroy_publisher(other)
     # Topics of those who are gone go away, although nothing comes; who comes back has them again.
-    client.spin(2.5)
+    see()
+    client.spin(4.0)
     assert f"{bodies}/p3/roi" in topics_of(client, node, "/")
     gone = {f"{bodies}/p{n}/{name}" for n in (3, 12) for name in kinds}
     client.wait(lambda: not gone & topics_of(client, node, "/"), "the topics of both to go")

@@ -360,6 +360,24 @@ def test_bad_requests_are_answered(nodes, changes, words):
     assert nodes.count(node, "completions_failed") == 0
 
 
+def test_images_are_served_while_a_long_completion_runs(nodes, people):
+    """Heatmaps that come meanwhile are received, and the newest of them is served after it."""
+    request, _ = a_request(num_hypotheses=2000)
+    future = nodes._services[SERVICE].call_async(request)
+    nodes.messages[ONE].clear()
+    received = nodes.count("rgbd/diffusion_node", "received")
+    stamps = []
+    for _ in range(5):
+        image = scene.depth("left", people, now(nodes))
+        stamps.append(image.header.stamp)
+        nodes.publish("/rgbd/human_pose2d/heatmaps", scene.heatmaps("left", people, stamps[-1]))
+        nodes.publish("/rgbd/depth/image", image)
+    nodes.wait(lambda: nodes.messages[ONE] and nodes.messages[ONE][-1].header.stamp == stamps[-1], "the newest")
+    nodes.wait(future.done, "the completion")
+    assert future.result().success
+    nodes.wait_count("rgbd/diffusion_node", "received", received + 5)
+
+
 def test_without_a_file_the_cameras_are_found_in_tf(client, start, people):
     """Before the transforms are known heatmaps are refused; afterwards they are served."""
     tf2_ros = pytest.importorskip("tf2_ros", reason="tf2_ros comes with a ROS distribution, not with the wheels")
