@@ -126,7 +126,7 @@ FAULTS = {
         "rename",
     ),
     "K": (
-        with_messages(INFO, frames(calibrated=False)),
+        with_messages(INFO, frames(unset=("K", "P"))),
         ERROR,
         INFO,
         "K is all zeros: the camera is uncalibrated",
@@ -144,7 +144,24 @@ FAULTS = {
         ERROR,
         INFO,
         "no stamp is that of an image on /image_raw, of 5 and 5 seen",
-        "stamp of its image",
+        "camera_info_mode latest",
+    ),
+    "latched": (
+        replace(
+            with_topic(INFO, Topic((Endpoint(CAMERA, CALIBRATION, latched=True),), well().topics[INFO].subscribers)),
+            messages={IMAGE: frames(), INFO: (Message(NOW_NS - 1, "optical"),)},
+        ),
+        ERROR,
+        INFO,
+        "no stamp is that of an image on /image_raw, of 1 and 5 seen",
+        "camera_info_mode latched",
+    ),
+    "P": (
+        replace(with_messages(INFO, frames(unset=("P",))), nodes=with_node(rectified=True).nodes),
+        ERROR,
+        INFO,
+        "P is all zeros: the camera is uncalibrated",
+        "camera_calibration",
     ),
     "silent": (with_messages(IMAGE, ()), ERROR, IMAGE, "nothing came, though /camera publishes it", "running"),
     "old": (
@@ -153,6 +170,13 @@ FAULTS = {
         IMAGE,
         "stamps are 60 s behind this machine's clock",
         "use_sim_time",
+    ),
+    "ahead": (
+        with_messages(IMAGE, tuple(replace(m, stamp_ns=m.stamp_ns + 2 * 10**9) for m in frames())),
+        WARNING,
+        IMAGE,
+        "stamps are 1.6 s ahead of this machine's clock",
+        "NTP",
     ),
     "unconfigured": (
         with_node(state="unconfigured"),
@@ -172,10 +196,10 @@ FAULTS = {
     "mute": (with_node(state=None), ERROR, DETECTOR, "does not answer", "loading"),
     "no clock": (with_node(sim_time=True), ERROR, DETECTOR, "nobody publishes /clock", "use_sim_time"),
     "complaint": (
-        with_health(level=1, message="refused: K is all zeros: the camera is uncalibrated"),
-        WARNING,
+        with_health(level=2, message="output /x: NotReceived; refused: K: the camera is uncalibrated"),
+        ERROR,
         DETECTOR,
-        "refused: K is all zeros",
+        "refused: K: the camera is uncalibrated",
         "cameracalibrator",
     ),
     "overload": (with_health(dropped=8), NOTE, DETECTOR, "8 of 10 inputs were dropped", "num_hypotheses"),
@@ -207,6 +231,13 @@ FAULTS = {
         "a socket gets 212992 bytes at most: images are lost with rmw_cyclonedds_cpp",
         "net.core.rmem_max",
     ),
+    "shared memory": (
+        replace(well(), shm_bytes=64 * 2**20),
+        WARNING,
+        "this machine",
+        "shared memory (/dev/shm) has 64 MiB, 2 nodes need 136",
+        "--shm-size",
+    ),
     "cpu": (with_health(values=FACTS | {"device": "cpu"}), WARNING, DETECTOR, "runs on the CPU, though", "CUDA"),
     "no diagnostics": (
         replace(well(), health={DIFFUSION: well().health[DIFFUSION]}),
@@ -227,7 +258,7 @@ def test_a_fault_is_found(name):
     assert f"{level.upper()}: {where}: " in doctor.report(seen, examine(seen), 5.0)
 
 
-@pytest.mark.parametrize("name", [n for n in FAULTS if n not in ("nobody", "twice", "buffers")])
+@pytest.mark.parametrize("name", [n for n in FAULTS if n not in ("nobody", "twice", "buffers", "ahead")])
 def test_no_other_fault_is_found(name):
     assert len(examine(FAULTS[name][0])) == 1
 
@@ -248,9 +279,14 @@ def test_what_stands_in_the_way_of_configuring(message, mend):
     assert finding.mend.endswith(f"then ros2 lifecycle set {DETECTOR} configure")
 
 
-def test_a_latched_calibration_needs_no_equal_stamps():
-    latched = Topic((Endpoint(CAMERA, CALIBRATION, latched=True),), well().topics[INFO].subscribers)
-    seen = replace(with_topic(INFO, latched), messages={IMAGE: frames(), INFO: (Message(NOW_NS - 1, "optical"),) * 3})
+@pytest.mark.parametrize(("mode", "fault"), [("latest", "stamps"), ("latched", "latched")])
+def test_stamps_need_not_be_equal_where_the_newest_calibration_holds(mode, fault):
+    seen = replace(FAULTS[fault][0], nodes=with_node(camera_info_mode=mode).nodes)
+    assert examine(seen) == []
+
+
+def test_rectified_images_need_no_k():
+    seen = replace(with_messages(INFO, frames(unset=("K",))), nodes=with_node(rectified=True).nodes)
     assert examine(seen) == []
 
 

@@ -115,11 +115,11 @@ def test_the_bridge_runs_only_when_something_is_asked_of_it():
     assert "bridge_node" not in entries() | fusion()
     table = entries(tf="true", detections="true", namespace="left")
     assert table["bridge_node"].parameters == {
-        "use_sim_time": False, "publish_tf": True, "publish_detections": True, "use_heatmaps": True,
+        "publish_tf": True, "publish_detections": True, "use_heatmaps": True,
     }  # fmt: skip
     # Ids of one camera's heatmaps are not those of the fused persons.
     assert fusion(humans="true")["bridge_node"].parameters == {
-        "use_sim_time": False, "publish_humans": True, "use_heatmaps": False,
+        "publish_humans": True, "use_heatmaps": False,
     }  # fmt: skip
     with pytest.raises(ValueError, match="argument tf must be one of true, false, got 'yes'"):
         entries(tf="yes")
@@ -147,7 +147,7 @@ def test_a_detector_for_every_camera_and_one_fusion_node():
         "left/detector_node", "right/detector_node", "roof/detector_node", "fusion_node", "marker_node",
     }  # fmt: skip
     assert table["fusion_node"].parameters == {
-        "use_sim_time": False, "device": "cpu", "num_hypotheses": 20, "target_frame": "odom",
+        "device": "cpu", "num_hypotheses": 20, "target_frame": "odom",
         "cameras": ("left", "right", "roof"),
     }  # fmt: skip
     assert "cameras:=['left', 'right', 'roof']" in table["fusion_node"].ros_arguments()
@@ -185,12 +185,15 @@ def test_nodes_know_the_parameters_that_they_are_given():
 
 
 def test_ros_arguments():
-    entry = entries(namespace="robot1", num_hypotheses="7", log_level="debug")["diffusion_node"]
+    arguments = {"namespace": "robot1", "num_hypotheses": "7", "log_level": "debug", "use_sim_time": "false"}
+    entry = entries(**arguments)["diffusion_node"]
     text = " ".join(entry.ros_arguments())
     assert text.startswith("--ros-args --log-level debug --params-file ")
     assert "-r __ns:=/robot1" in text
     assert "-p num_hypotheses:=7" in text
     assert "-p use_sim_time:=false" in text
+    # The parameter file decides where the argument says nothing.
+    assert all("use_sim_time" not in " ".join(e.ros_arguments()) for e in entries(source="0").values())
 
 
 @given(st.text(st.characters(exclude_categories=("C", "Zl", "Zp"))))

@@ -2,6 +2,7 @@
 """Images of all encodings, raw and compressed, to the pixels that they hold."""
 
 import struct
+import sys
 
 import cv2
 import numpy as np
@@ -98,6 +99,19 @@ def test_cv_bridge_gives_the_same_pixels():
             message = Image(height=4, width=6, encoding=encoding, step=step, is_bigendian=big)
             message.data.frombytes(rng.integers(0, 256, step * 4 * kind.planes // 2, np.uint8).tobytes())
             np.testing.assert_array_equal(decode(message), images.decode_image(message), encoding)
+
+
+def test_a_cv_bridge_that_fails_at_its_first_image_is_not_used(tmp_path, monkeypatch):
+    """One that was built for another numpy imports, and imports its compiled part when it is given an image."""
+    broken = "class CvBridge:\n    def imgmsg_to_cv2(self, *_):\n        raise ImportError('numpy.core.multiarray')\n"
+    (tmp_path / "cv_bridge.py").write_text(f"class CvBridgeError(Exception):\n    pass\n\n\n{broken}")
+    monkeypatch.delitem(sys.modules, "cv_bridge", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    decode, name = images.image_decoder()
+    monkeypatch.delitem(sys.modules, "cv_bridge")
+    assert (decode, name) == (
+        images.decode_image, "numpy (no cv_bridge: ImportError: numpy.core.multiarray)",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -211,7 +225,7 @@ def test_what_was_stored_red_first_is_turned_back():
     np.testing.assert_array_equal(decoded, image[..., ::-1])
 
 
-@pytest.mark.parametrize("text", ["jpeg", "jpg", "bgr8; jpeg compressed bgr8"])
+@pytest.mark.parametrize("text", ["jpeg", "jpg", "JPEG", "bgr8; jpeg compressed bgr8"])
 def test_jpeg_gives_about_the_pixels(text):
     image = np.full((16, 24, 3), (10, 120, 240), np.uint8)
     decoded = images.decode_compressed(compressed(image, ".jpg", text))

@@ -14,11 +14,13 @@ from diffpose_ros.parameters import (
     MAX_PERSONS,
     START,
     UNCONFIGURED,
+    CameraParameters,
     DetectorParameters,
     DiffusionParameters,
     FusionParameters,
 )
 from diffpose_ros.ros_parameters import changed
+from diffpose_ros.topic_health import INPUT, OUTPUT, Expected
 
 UNITS = {"_s": "s", "_hz": "Hz", "_px": "px", "_deg": "deg", "_m": "m", "_sigmas": "standard deviations"}
 
@@ -51,6 +53,21 @@ def test_nobody_asks_for_more_persons_than_the_detector_offers():
     assert DetectorParameters(max_persons=MAX_CANDIDATES).max_persons == MAX_CANDIDATES
     with pytest.raises(ValueError, match=r"max_persons must lie in 1\.\.100, got 101"):
         DetectorParameters(max_persons=MAX_CANDIDATES + 1)
+
+
+def test_inputs_and_outputs_have_limits_of_their_own():
+    now = DetectorParameters(warn_rate_hz=25.0, error_rate_hz=20.0, timeout_s=0.05, output_warn_rate_hz=5.0)
+    assert now.expected(INPUT) == Expected(25.0, 20.0, 0.05)
+    assert now.expected(OUTPUT) == Expected(5.0, 0.0, 1.0)
+    for names in (("warn_rate_hz", "error_rate_hz"), ("output_warn_rate_hz", "output_error_rate_hz")):
+        with pytest.raises(ValueError, match=f"parameter {names[1]} must not exceed {names[0]} 4, got 8"):
+            DetectorParameters(**dict(zip(names, (4.0, 8.0), strict=True)))
+
+
+def test_a_camera_that_is_slow_by_choice_is_not_late():
+    assert CameraParameters(rate_hz=10.0).expected(OUTPUT).timeout_s == 1.0
+    assert CameraParameters(rate_hz=0.1).expected(OUTPUT).timeout_s == 20.0
+    assert CameraParameters(rate_hz=0.1, output_timeout_s=0.0).expected(OUTPUT).timeout_s == 0.0
 
 
 def test_an_array_is_a_tuple():

@@ -9,7 +9,7 @@ import pytest
 
 from diffpose_ros.reliability import faults, latency, overload, scenes, soak, transport
 from diffpose_ros.reliability.__main__ import _overrides
-from diffpose_ros.reliability.bench import Arrival, _memory_mib
+from diffpose_ros.reliability.bench import Arrival, memory_mib
 
 
 def test_ages():
@@ -74,9 +74,9 @@ def test_scenes_have_the_size_that_is_asked_for(tmp_path, persons):
 
 def test_memory_is_told_by_kind():
     """Anonymous memory is a process's own; what is mapped of a file is not."""
-    before = _memory_mib(os.getpid())
+    before = memory_mib(os.getpid())
     taken = bytearray(b"x" * (64 * 2**20))
-    after = _memory_mib(os.getpid())
+    after = memory_mib(os.getpid())
     assert set(before) == {"own", "files", "shared"}
     assert 60 < after["own"] - before["own"] < 140
     assert len(taken) == 64 * 2**20

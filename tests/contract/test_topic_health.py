@@ -57,6 +57,16 @@ def test_silence_is_a_timeout_within_two_periods():
     assert topic.state(TEN_HZ, last_s + 0.2) == OK
 
 
+def test_how_long_until_silence_is_a_timeout():
+    topic, last_s = flowing(0.1)
+    assert topic.deadline_s(TEN_HZ, last_s + 0.1) == pytest.approx(0.05)
+    assert topic.deadline_s(TEN_HZ, last_s + 0.2) == math.inf  # it is one already
+    assert topic.deadline_s(Expected(), last_s) == math.inf
+    assert TopicHealth("/image", "input", 100.0).deadline_s(TEN_HZ, 100.1) == pytest.approx(0.05)
+    latched, last_s = flowing(0.1, count=1, steady=False)
+    assert latched.deadline_s(TEN_HZ, last_s) == math.inf
+
+
 def test_what_never_came_is_an_error_once_the_timeout_is_over():
     topic = TopicHealth("/image", "input", 100.0)
     assert (topic.state(TEN_HZ, 100.1), topic.level(TEN_HZ, 100.1)) == (NOT_RECEIVED, WARN)

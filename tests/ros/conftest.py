@@ -137,8 +137,8 @@ def start(client, logs):
     """Start nodes by executable name; they end with the module, and must end well."""
     processes = Processes(PREFIX, logs)
 
-    def starter(executable, namespace="", **parameters):
-        entry = NodeEntry(executable, namespace, str(SHARE / "config" / "estimator.yaml"), parameters)
+    def starter(executable, namespace="", remaps=(), **parameters):
+        entry = NodeEntry(executable, namespace, str(SHARE / "config" / "estimator.yaml"), parameters, remaps)
         processes.start(entry)
         client.wait(lambda: entry.name in client.health or processes.ended(), f"{entry.name} to come up")
         log = (logs / f"{entry.name.replace('/', '.')}.log").read_text()

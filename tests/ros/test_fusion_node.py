@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo
 from diffpose.msg import Hypotheses, PersonHypotheses, SkeletonDefinition
 from diffpose.srv import Complete
 from diffpose_core import H36M17, PosePrior
+from diffpose_core.budget import MIN_HYPOTHESES, MIN_STEPS
 
 sys.path.insert(0, str(Path(__file__).parent))
 import scene
@@ -216,6 +217,8 @@ def test_depth_shows_how_far_people_are_in_both_encodings(nodes, people):
     # 16UC1 rounds to millimetres.
     first, second = (np.array(m.persons[0].mean) for m in results)
     np.testing.assert_allclose(first, second, atol=0.01)
+    processed = nodes.count("rgbd/diffusion_node", "processed")
+    nodes.wait_count("rgbd/diffusion_node", "processed", max(processed, 2))
     assert nodes.count("rgbd/diffusion_node", "degraded") == 0
 
 
@@ -250,6 +253,30 @@ def test_bad_depth_is_refused_by_name(nodes, people):
     spoilt("depth frame_id must be that of the heatmaps", frame_id="depth_optical_frame")
     assert nodes.count(node, "failed") == 0
     assert len(send_depth(nodes, people, scene.depth("left", people, now(nodes))).persons) == 2
+
+
+def test_a_short_budget_holds_for_several_cameras(client, start, people, tmp_path_factory):
+    file = tmp_path_factory.mktemp("extrinsics") / "extrinsics.yaml"
+    file.write_text(scene.extrinsics())
+    node, topic = "hurried/fusion_node", "/hurried/human_pose3d/hypotheses"
+    client.listen(Hypotheses, topic)
+    less = {"num_hypotheses": 20, "steps": 6, "time_budget_s": 1e-4}
+    start("fusion_node", "hurried", extrinsics_file=str(file), device="cpu", sync_wait_s=5.0, **less)
+
+    def effort():
+        client.messages[topic].clear()
+        stamp = now(client)
+        for name in ("left", "right"):
+            client.publish(f"/hurried/{name}/human_pose2d/heatmaps", scene.heatmaps(name, people, stamp))
+        client.wait(lambda: client.messages[topic], "fused hypotheses")
+        (found,) = client.messages[topic]
+        assert len(found.persons) == 2
+        return found.steps, found.num_hypotheses, found.reduced
+
+    assert effort() == (6, 20, False)  # nothing was measured yet
+    assert effort() == (MIN_STEPS, MIN_HYPOTHESES, True)
+    client.wait_count(node, "degraded: time budget", 1)
+    assert client.health[node]["last_complaint"] == "degraded: time budget: 5 steps, 10 hypotheses"
 
 
 def test_several_cameras_with_depth(client, start, people, tmp_path_factory):

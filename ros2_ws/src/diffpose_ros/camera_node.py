@@ -7,7 +7,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -18,7 +20,8 @@ from diffpose_ros.images import image_message
 from diffpose_ros.managed import ManagedNode
 from diffpose_ros.parameters import CameraParameters
 from diffpose_ros.runtime import run
-from diffpose_ros.sources import FrameSource
+from diffpose_ros.sources import FrameSource, open_source
+from diffpose_ros.webcam import Webcam, WebcamLost
 
 
 class CameraNode(ManagedNode[CameraParameters]):
@@ -26,13 +29,13 @@ class CameraNode(ManagedNode[CameraParameters]):
 
     def __init__(self) -> None:
         super().__init__(CameraParameters)
-        self.source: FrameSource | None = None
+        self.source: FrameSource | Webcam | None = None
         self.timer: Any = None
 
     def configure(self) -> None:
         """Open the source and read the calibration."""
         p = self.parameters
-        self.source = FrameSource(p.source, p.frames_per_image, p.loop)
+        self.source = open_source(p.source, p.frames_per_image, p.loop, self.now_ns)
         self.calibration = load_calibration(p.calibration_file) if p.calibration_file else None
         if self.calibration is None:
             self.get_logger().warning(
@@ -56,6 +59,8 @@ class CameraNode(ManagedNode[CameraParameters]):
 
     def cleanup(self) -> None:
         """Let go of the source."""
+        if isinstance(self.source, Webcam):
+            self.source.close()
         self.source = None
 
     def on_parameters(self) -> None:
@@ -69,30 +74,45 @@ class CameraNode(ManagedNode[CameraParameters]):
             self.health.idle = "images and calibrations do not both have a subscriber"
             return
         self.health.idle = ""
-        assert self.source is not None
-        stamp = self.get_clock().now()
         try:
-            image = self.source.read()
-        except ValueError as error:
+            frame = self._frame()
+        except (ValueError, WebcamLost) as error:
             self.health.received()
-            self.health.refused(str(error))
+            (self.health.refused if isinstance(error, ValueError) else self.health.failed)(str(error))
             return
-        if image is None:
-            self.timer.cancel()
-            self.health.idle = "the source has ended"
-            self.health.facts["source"] = f"{self.parameters.source} (ended)"
-            self.get_logger().info(f"the source has ended: {self.parameters.source}")
+        if frame is None:
             return
         self.health.received()
+        image, taken_ns = frame
         try:
-            header = Header(stamp=stamp.to_msg(), frame_id=self.parameters.frame_id)
+            header = Header(stamp=Time(nanoseconds=taken_ns).to_msg(), frame_id=self.parameters.frame_id)
             info = camera_info(self._camera(image.shape[1], image.shape[0]), header)
         except ValueError as error:
             self.health.refused(str(error))
             return
         self.info_publisher.publish(info)
         self.image_publisher.publish(image_message(image, header))
-        self.health.processed((self.get_clock().now() - stamp).nanoseconds * 1e-9)
+        self.health.processed((self.now_ns() - taken_ns) * 1e-9)
+
+    def _frame(self) -> tuple[np.ndarray, int] | None:
+        """Return the next frame and when it was taken, ns; None if the webcam has no newer one or the files have ended.
+
+        Raises:
+            ValueError: the image cannot be read.
+            WebcamLost: the webcam gives none any more.
+        """
+        assert self.source is not None
+        if isinstance(self.source, Webcam):
+            return self.source.read()
+        taken_ns = self.now_ns()
+        image = self.source.read()
+        if image is not None:
+            return image, taken_ns
+        self.timer.cancel()
+        self.health.idle = "the source has ended"
+        self.health.facts["source"] = f"{self.parameters.source} (ended)"
+        self.get_logger().info(f"the source has ended: {self.parameters.source}")
+        return None
 
     def _camera(self, width: int, height: int) -> Camera:
         if self.calibration is None:

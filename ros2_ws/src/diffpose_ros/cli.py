@@ -16,13 +16,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
-import threading
+import time
 from pathlib import Path
 
 from diffpose_ros.graph import GRAPHS, RESPAWN_DELAY_S, nodes
 from diffpose_ros.processes import Processes
+
+POLL_S = 0.2
 
 
 def run(arguments: list[str], prefix: Path) -> int:
@@ -40,16 +43,23 @@ def run(arguments: list[str], prefix: Path) -> int:
     respawn = values.get("respawn") == "true"
     if values.get("rviz") == "true":
         raise ValueError(f"argument rviz needs `ros2 launch`; start rviz2 by hand with rviz/{graph}.rviz")
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop: list[int] = []
+    # The nodes have sessions of their own: when the terminal is closed, this process alone is told.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: stop.append(number))
     try:
         for entry in entries.values():
             processes.start(entry)
-        while not stop.wait(0.2) and (respawn or not processes.ended()):
-            for name, status in processes.ended().items():
-                print(f"diffpose: {name} ended by itself with status {status}; it is started again", file=sys.stderr)
-                if not stop.wait(RESPAWN_DELAY_S):
+        ended_s: dict[str, float] = {}
+        while not stop and (respawn or not processes.ended()):
+            time.sleep(POLL_S)
+            for name, status in processes.ended().items() if respawn else ():
+                if name not in ended_s:
+                    again = "it is started again"
+                    print(f"diffpose: {name} ended by itself with status {status}; {again}", file=sys.stderr)
+                    ended_s[name] = time.monotonic()
+                elif time.monotonic() - ended_s[name] > RESPAWN_DELAY_S and not stop:
+                    del ended_s[name]
                     processes.start(entries[name])
         lost = {} if respawn else processes.ended()
     finally:
@@ -87,7 +97,8 @@ def main() -> int:
     )
     args = parser.parse_args()
     try:
-        return run(args.arguments, Path(__file__).resolve().parents[1])
+        # Not resolved: colcon's --symlink-install makes this a link out of the prefix.
+        return run(args.arguments, Path(os.path.abspath(__file__)).parents[1])
     except ValueError as error:
         print(f"diffpose: {error}", file=sys.stderr)
         return 2

@@ -86,7 +86,10 @@ class DetectorNode(WorkerNode[DetectorParameters]):
         self.pairing = Pairing(p.camera_info_mode, self.health.dropped, self.health.refused)
         qos = QoSProfile(depth=p.image_depth, reliability=reliability(p.image_reliability))
         compressed, latched = p.image_transport == COMPRESSED, p.camera_info_mode == LATCHED_INFO
-        kind, topic = (CompressedImage, "image_raw/compressed") if compressed else (Image, "image_raw")
+        # Beside the image topic, wherever that is: a remap reaches a topic of exactly its name alone.
+        kind, topic = (CompressedImage, f"{self.resolve_topic_name('image_raw')}/compressed")
+        if not compressed:
+            kind, topic = Image, "image_raw"
         self.subscribe(kind, topic, self.on_image, qos)
         self.subscribe(CameraInfo, "camera_info", self.on_info, LATCHED if latched else qos, steady=not latched)
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 import torch
@@ -14,8 +13,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
-from diffpose_core import PosePosterior
-from diffpose_core.budget import Effort, TimeBudget
+from diffpose_core import PoseEstimator, PosePosterior
 from diffpose_core.likelihood import DepthImage, HeatmapLikelihood, Likelihood
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
 from diffpose_ros.extrinsics import TfExtrinsics
@@ -36,7 +34,6 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         self.pairs = Synchroniser([CAMERA], [CAMERA], p.sync_slop_s, p.sync_wait_s, self.on_late)
         self.timer: Any = None
         self.target: TfExtrinsics | None = None
-        self.work: tuple[Any, ...] = ()
 
     def configure(self) -> None:
         """Listen to TF, if the results are wanted in another frame than the camera's."""
@@ -55,13 +52,9 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
         self.target = None
 
     def on_parameters(self) -> None:
-        """Wait as long for depth images, and infer as long, as is wanted now."""
+        """Wait as long for depth images as is wanted now."""
         super().on_parameters()
         p = self.parameters
-        work = p.time_budget_s, p.steps, p.num_hypotheses, p.guidance, p.repeats
-        if work != self.work:  # else what was measured holds still
-            self.work, self.budget = work, TimeBudget(p.time_budget_s, p.steps, p.num_hypotheses)
-        self.health.facts["time_budget_s"] = str(p.time_budget_s)
         self.pairs.set_limits(p.sync_slop_s, p.sync_wait_s)
         if self.timer is not None:
             self.repeat(self.timer, wait_period_s(p))
@@ -132,28 +125,17 @@ class DiffusionNode(InferenceNode[DiffusionParameters]):
             likelihoods.append(DepthImage(aligned_depth(depth, message), camera, len(heatmaps)))
         elif p.use_depth:
             self.lacks("without depth", "no image within sync_slop_s of the heatmaps")
-        posterior, effort = self.infer(likelihoods, p.seed)
+
+        def infer(estimator: PoseEstimator, hypotheses: int, generator: torch.Generator) -> PosePosterior:
+            return estimator.infer(likelihoods, hypotheses, generator)
+
+        posterior, effort = self.in_time(len(heatmaps), infer)
         header, ids = message.header, [q.id for q in message.persons]
         if target_from_camera is not None:
             posterior = posterior.transformed(target_from_camera)
             header = Header(stamp=header.stamp, frame_id=p.target_frame)
         self.publish(posterior, header, ids, [q.score for q in message.persons], effort)
         return message.header.stamp
-
-    def infer(self, likelihoods: list[Likelihood], seed: int) -> tuple[PosePosterior, Effort]:
-        """Infer with as many steps and hypotheses as there is time for."""
-        budget, persons = self.budget, likelihoods[0].persons
-        effort = budget.choose(persons)
-        if effort.reduced:
-            self.lacks("time budget", f"{effort.steps} steps, {effort.hypotheses} hypotheses")
-
-        def measured(generator: torch.Generator) -> PosePosterior:
-            started_s = time.perf_counter()
-            posterior = self.estimator.with_steps(effort.steps).infer(likelihoods, effort.hypotheses, generator)
-            budget.record(persons, effort, time.perf_counter() - started_s)
-            return posterior
-
-        return self.estimate(measured, seed), effort
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from diffpose_ros import middleware
 from diffpose_ros.graph import PACKAGE
+from diffpose_ros.pairing import LATCHED, LATEST, PER_FRAME
+from diffpose_ros.stamps import FUTURE_S
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 ESTIMATORS = ("diffusion_node", "fusion_node")
@@ -18,10 +20,13 @@ IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO = "sensor_msgs/msg/CameraInfo"
 FEWEST = 3
 """Messages of each kind, before it is said that their stamps are never equal."""
-CLOCK_OFF_S = 10.0
+LONG_AGO_S = 10.0
+"""Age of stamps that makes one wonder; what is ahead of the nodes' clock is refused by them."""
 DROPPED_SHARE = 0.5
 LEAST_BUFFER = 4 * 2**20
 """Bytes that the kernel should grant a socket where images go over UDP."""
+SEGMENT = 68 * 2**20
+"""Bytes of shared memory that a node takes with the package's profile."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +60,23 @@ class Topic:
 
 @dataclass(frozen=True)
 class Message:
-    """What was looked at of an image or a calibration."""
+    """What was looked at of an image or a calibration; ``unset`` are the matrices of the latter that are all zeros."""
 
     stamp_ns: int
     frame_id: str
-    calibrated: bool = True
+    unset: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Node:
-    """One of our nodes: its full name, and its answers, None where there was none."""
+    """One of our nodes: its full name, its state, None if it does not answer, and some of its parameters."""
 
     name: str
     state: str | None = "active"
     sim_time: bool = False
     device: str = ""
+    camera_info_mode: str = PER_FRAME
+    rectified: bool = False
 
     @property
     def kind(self) -> str:
@@ -101,6 +108,7 @@ class Seen:
         domain: ``ROS_DOMAIN_ID``.
         gpu: this machine has one.
         socket_bytes: largest receive buffer that the kernel grants.
+        shm_bytes: size of /dev/shm.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -111,6 +119,7 @@ class Seen:
     domain: str = "0"
     gpu: bool = False
     socket_bytes: int = LEAST_BUFFER
+    shm_bytes: int = 2**34
 
 
 def examine(seen: Seen) -> list[Finding]:
@@ -234,14 +243,14 @@ def _images(seen: Seen) -> Iterator[Finding]:
         heard = {name: t for name, t in seen.topics.items() if any(s.node == node.name for s in t.subscribers)}
         kinds = {name: next(s.kind for s in t.subscribers if s.node == node.name) for name, t in heard.items()}
         for name in (n for n, kind in kinds.items() if kind in (*IMAGES, INFO)):
-            yield from _stream(name, heard[name], kinds[name], seen, node.sim_time)
+            yield from _stream(name, heard[name], kinds[name], seen, node)
         infos = [n for n, kind in kinds.items() if kind == INFO]
         for image in (n for n, kind in kinds.items() if kind in IMAGES):
             for info in infos:
-                yield from _pair(image, info, heard[info], seen)
+                yield from _pair(image, info, heard[info], seen, node)
 
 
-def _stream(name: str, topic: Topic, kind: str, seen: Seen, sim_time: bool) -> Iterator[Finding]:
+def _stream(name: str, topic: Topic, kind: str, seen: Seen, node: Node) -> Iterator[Finding]:
     messages = seen.messages.get(name, ())
     if not messages:
         if topic.publishers:
@@ -249,20 +258,25 @@ def _stream(name: str, topic: Topic, kind: str, seen: Seen, sim_time: bool) -> I
             yield Finding(ERROR, name, f"nothing came, though {who} publishes it", "is the camera running?")
         return
     last = messages[-1]
-    if kind == INFO and not last.calibrated:
+    matrix = "P" if node.rectified else "K"
+    if kind == INFO and matrix in last.unset:
         mend = "calibrate the camera (ros2 run camera_calibration cameracalibrator) and load the result in its driver"
-        yield Finding(ERROR, name, "K is all zeros: the camera is uncalibrated", mend)
+        yield Finding(ERROR, name, f"{matrix} is all zeros: the camera is uncalibrated", mend)
     if not last.frame_id:
         yield Finding(ERROR, name, "header.frame_id is empty", "set the driver's frame id to its optical frame")
     if last.stamp_ns == 0:
         yield Finding(ERROR, name, "header.stamp is zero", "let the driver stamp its images")
-    elif not sim_time and abs(seen.now_ns - last.stamp_ns) > CLOCK_OFF_S * 1e9:
+    elif not node.sim_time:
+        mend = "set the clocks alike (NTP, PTP); of a recording: use_sim_time:=true"
         off_s = (seen.now_ns - last.stamp_ns) * 1e-9
-        what = f"stamps are {abs(off_s):.0f} s {'behind' if off_s > 0 else 'ahead of'} this machine's clock"
-        yield Finding(WARNING, name, what, "set the clocks alike (NTP, PTP); of a recording: use_sim_time:=true")
+        if off_s > LONG_AGO_S:
+            yield Finding(WARNING, name, f"stamps are {off_s:.0f} s behind this machine's clock", mend)
+        elif off_s < -FUTURE_S:
+            what = f"stamps are {-off_s:.1f} s ahead of this machine's clock: nodes refuse more than {FUTURE_S:g} s"
+            yield Finding(WARNING, name, what, mend)
 
 
-def _pair(image: str, info: str, info_topic: Topic, seen: Seen) -> Iterator[Finding]:
+def _pair(image: str, info: str, info_topic: Topic, seen: Seen, node: Node) -> Iterator[Finding]:
     images, infos = seen.messages.get(image, ()), seen.messages.get(info, ())
     if not images or not infos:
         return
@@ -272,9 +286,11 @@ def _pair(image: str, info: str, info_topic: Topic, seen: Seen) -> Iterator[Find
         yield Finding(ERROR, info, what, "is it the calibration of another camera? camera_info_topic:=...")
     latched = any(p.latched for p in info_topic.publishers)
     equal = {m.stamp_ns for m in images} & {m.stamp_ns for m in infos}
-    if not equal and not latched and min(len(images), len(infos)) >= FEWEST:
+    enough = len(images) >= FEWEST and (latched or len(infos) >= FEWEST)
+    if node.camera_info_mode == PER_FRAME and enough and not equal:
         what = f"no stamp is that of an image on {image}, of {len(infos)} and {len(images)} seen"
-        yield Finding(ERROR, info, what, "publish each with the stamp of its image, as image_transport's drivers do")
+        mend = f"let the driver stamp both alike, or start with camera_info_mode {LATCHED if latched else LATEST}"
+        yield Finding(ERROR, info, what, mend)
 
 
 def _machine(seen: Seen) -> Iterator[Finding]:
@@ -285,7 +301,13 @@ def _machine(seen: Seen) -> Iterator[Finding]:
         if node.device == "auto" and values.get("device") == "cpu" and seen.gpu:
             mend = "install a torch that has CUDA, or set device to cpu to say that it is meant so"
             yield Finding(WARNING, node.name, "runs on the CPU, though this machine has a GPU", mend)
-    through_sockets = {h.values["rmw"] for h in seen.health.values() if "rmw" in h.values} - middleware.SHARING_MEMORY
+    used = {h.values["rmw"] for h in seen.health.values() if "rmw" in h.values}
+    needed = SEGMENT * len(seen.nodes)
+    if used & middleware.SHARING_MEMORY and seen.shm_bytes < needed:
+        size = f"shared memory (/dev/shm) has {seen.shm_bytes >> 20} MiB"
+        what = f"{size}, {len(seen.nodes)} nodes need {needed >> 20}: images are lost"
+        yield Finding(WARNING, "this machine", what, "docker run --shm-size=1g, or --ipc=host")
+    through_sockets = used - middleware.SHARING_MEMORY
     if through_sockets and seen.socket_bytes < LEAST_BUFFER:
         lossy = ", ".join(sorted(through_sockets))
         what = f"a socket gets {seen.socket_bytes} bytes at most: images are lost with {lossy}"

@@ -12,14 +12,13 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from diffpose_ros.topic_health import TopicHealth
+from diffpose_ros.topic_health import INPUT, OUTPUT, TopicHealth
 
 try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
+    from rclpy.event_handler import PublisherEventCallbacks as PublisherEventCallbacks
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
-
-INPUT, OUTPUT = "input", "output"
 
 
 class Output:

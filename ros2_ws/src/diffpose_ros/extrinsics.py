@@ -8,16 +8,15 @@ from typing import Any
 
 import torch
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
 from torch import Tensor
 
 from diffpose_ros.clocks import BACKWARDS
+from diffpose_ros.managed import ManagedNode
+from diffpose_ros.parameters import EstimatorParameters
 from diffpose_ros.yaml_files import entry, read_mapping
 
-TF_WAIT_S = 0.1
-"""How long the transform of a new stamp is waited for."""
 Extrinsics = Callable[[str, Header], Tensor]
 """Name of a camera and header of its heatmaps to target_from_camera, [3, 4] = [R|t], metres; ValueError if unknown."""
 
@@ -82,7 +81,7 @@ class TfExtrinsics:
     """Cameras that may move, from TF at the stamp of their heatmaps.
 
     Args:
-        node: hears of the transforms.
+        node: hears of the transforms; its ``tf_wait_s`` is how long that of a new stamp is waited for.
         target_frame: the frame to transform to.
         why: the parameter that asks for TF, for the message when there is none.
 
@@ -90,12 +89,12 @@ class TfExtrinsics:
         ValueError: tf2_ros is not installed.
     """
 
-    def __init__(self, node: Node, target_frame: str, why: str) -> None:
+    def __init__(self, node: ManagedNode[EstimatorParameters], target_frame: str, why: str) -> None:
         try:
             import tf2_ros
         except ImportError as error:
             raise ValueError(f"parameter {why}, and there is no TF to ask: {error}") from error
-        self._target_frame, self._no_transform = target_frame, tf2_ros.TransformException
+        self._node, self._target_frame, self._no_transform = node, target_frame, tf2_ros.TransformException
         # Not of this node: of such a buffer Jazzy leaves a callback with the node's clock that outlives it, and
         # Humble's knows nothing of a clock that is set back.
         self._buffer = tf2_ros.Buffer()
@@ -109,7 +108,7 @@ class TfExtrinsics:
 
     def __call__(self, camera: str, header: Header) -> Tensor:
         """Return target_from_camera."""
-        stamp, wait = Time.from_msg(header.stamp), Duration(seconds=TF_WAIT_S)
+        stamp, wait = Time.from_msg(header.stamp), Duration(seconds=self._node.parameters.tf_wait_s)
         try:
             found = self._buffer.lookup_transform(self._target_frame, header.frame_id, stamp, wait).transform
         except self._no_transform as error:

@@ -9,13 +9,13 @@ import sys
 from functools import partial
 from typing import Any
 
+import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from diffpose.msg import Heatmaps as HeatmapsMessage
-from diffpose_core import fusion
-from diffpose_core.budget import Effort
+from diffpose_core import PoseEstimator, fusion
 from diffpose_core.identity import FusedIdentities
 from diffpose_ros import synchroniser
 from diffpose_ros.conversions import aligned_depth, heatmaps_from_message
@@ -143,8 +143,11 @@ class FusionNode(InferenceNode[FusionParameters]):
             fusion.View(v.heatmaps, v.camera, relative(target_from_reference, v.reference_from_camera), v.depth_m)
             for v in views
         ]
-        estimator = self.estimator.with_steps(p.steps)  # its settings stay while parameters change
-        fused = self.estimate(lambda generator: fusion.fuse(estimator, views, p.num_hypotheses, generator), p.seed)
+
+        def fuse(estimator: PoseEstimator, hypotheses: int, generator: torch.Generator) -> fusion.Fusion:
+            return fusion.fuse(estimator, views, hypotheses, generator)
+
+        fused, effort = self.in_time(max(len(view.heatmaps) for view in views), fuse)
         seen = [  # camera -> what it saw, of every person
             {
                 name: source.persons[i]
@@ -162,7 +165,6 @@ class FusionNode(InferenceNode[FusionParameters]):
             1e-9 * min(view.stamp_ns for view in item.values()),  # of instants these rise
         )
         posterior = fused.posterior.of(order).transformed(target_from_reference)
-        effort = Effort(p.steps, p.num_hypotheses)
         self.publish(posterior, header, ids, [scores[person] for person in order], effort)
         for by_camera in seen:
             self.health.count(f"persons_seen_by_{len(by_camera)}")

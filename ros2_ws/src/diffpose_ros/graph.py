@@ -44,7 +44,7 @@ _COMMON = (
     Argument("tf", "false", "Publish the mean skeletons as TF frames (docs/outputs.md).", ("true", "false")),
     Argument("humans", "false", "Publish the persons as bodies of REP 155; needs hri_msgs.", ("true", "false")),
     Argument("detections", "false", "Publish the persons as detections of vision_msgs.", ("true", "false")),
-    Argument("use_sim_time", "false", "Take the time from /clock.", ("true", "false")),
+    Argument("use_sim_time", "", "Take the time from /clock. Empty: as in the parameter file.", ("true", "false", "")),
     Argument("respawn", "false", "Start a node again, a second after it ended by itself.", ("true", "false")),
     Argument("log_level", "info", "Log level of the nodes.", ("debug", "info", "warn", "error", "fatal")),
 )
@@ -141,7 +141,7 @@ def nodes(values: Mapping[str, str], share: Path, graph: str = "estimator") -> l
     params_file = args["params_file"] or str(share / "config" / "estimator.yaml")
     if not Path(params_file).is_file():
         raise ValueError(f"argument params_file: there is no file {params_file}")
-    clock: dict[str, Value] = {"use_sim_time": args["use_sim_time"] == "true"}
+    clock: dict[str, Value] = {"use_sim_time": args["use_sim_time"] == "true"} if args["use_sim_time"] else {}
     table = _fusion(args) if graph == "fusion" else _estimator(args)
     return [
         NodeEntry(name, namespace, params_file, clock | parameters, remaps, args["log_level"])

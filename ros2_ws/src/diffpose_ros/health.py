@@ -19,14 +19,14 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import TimeJump
 
 from diffpose_ros.clocks import BACKWARDS, steady
-from diffpose_ros.parameters import InputParameters
+from diffpose_ros.parameters import FlowParameters
 from diffpose_ros.shared_memory import removed
 from diffpose_ros.topic_health import ERROR, GOOD, WARN, Expected, TopicHealth
 
 if TYPE_CHECKING:
     from diffpose_ros.managed import ManagedNode
 
-PERIOD_S, CHECK_S = 1.0, 0.05
+PERIOD_S, CHECK_S, JUST_AFTER_S = 1.0, 0.05, 0.001
 LOG_AGAIN_S = 10.0
 """The same complaint is logged once in so many seconds; the counters miss nothing."""
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?")
@@ -54,7 +54,7 @@ class Health:
         self._counts: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
         self._latency_s: deque[float] = deque(maxlen=300)
-        self._last_complaint = ""
+        self._last_complaint, self._complained_s = "", -math.inf
         self._logged_s: dict[str, float] = {}
         self.idle = ""
         """Why nothing is expected of the topics at present, although the node is active."""
@@ -130,6 +130,11 @@ class Health:
         self._count("completions_failed")
         self._complain("completion failed: " + reason)
 
+    def stumbled(self, reason: str) -> None:
+        """Something failed that is no input: a callback, or what is told when an input is done with."""
+        self._count("callbacks_failed")
+        self._complain("callback failed: " + reason)
+
     def count(self, name: str, number: int = 1) -> None:
         """Count anything else worth reporting."""
         with self._lock:
@@ -155,7 +160,7 @@ class Health:
     def _complain(self, reason: str, detail: str = "") -> None:
         text = f"{reason}: {detail}" if detail else reason
         with self._lock:
-            self._last_complaint = text
+            self._last_complaint, self._complained_s = text, time.monotonic()
         self._log(reason, text)
 
     def _log(self, reason: str, text: str) -> None:
@@ -176,25 +181,28 @@ class Health:
             self._latency_s.clear()
             self._counts["clock_jumps"] += 1
 
-    @property
-    def _expected(self) -> Expected:
+    def _expected(self, topic: TopicHealth) -> Expected:
         p = self._node.parameters
-        return Expected(p.warn_rate_hz, p.error_rate_hz, p.timeout_s) if isinstance(p, InputParameters) else Expected()
+        return p.expected(topic.direction) if isinstance(p, FlowParameters) else Expected()
 
     def _judged(self) -> list[TopicHealth]:
         """Return the topics of which something is expected now."""
         return [] if self.idle or self._node.state != "active" else self._topics
 
     def _check(self) -> None:
-        now_s, expected = time.monotonic(), self._expected
+        now_s = time.monotonic()
+        judged = [(topic, self._expected(topic)) for topic in self._judged()]
         states = [self._node.state, self._broken, self.idle]
-        states += [f"{t.name} {t.state(expected, now_s)} {t.level(expected, now_s)}" for t in self._judged()]
+        states += [f"{t.name} {t.state(expected, now_s)} {t.level(expected, now_s)}" for t, expected in judged]
         if states != self._published_states or now_s - self._published_s >= PERIOD_S:
             changed, self._published_states = states != self._published_states, states
             statuses = self.publish()
             for status in statuses[1:] if changed else []:
                 if status.level[0] == ERROR:
                     self._log(status.name, f"{status.name.partition(': ')[2]}: {status.message}")
+        # What is due before the next look is looked at when it is due: periods may be shorter than the looks.
+        due_s = min((topic.deadline_s(expected, now_s) for topic, expected in judged), default=math.inf)
+        self._node.repeat(self._timer, min(CHECK_S, due_s + JUST_AFTER_S))
 
     def publish(self) -> list[DiagnosticStatus]:
         """Publish the state and return it: of health, then of the topics."""
@@ -210,14 +218,15 @@ class Health:
         others = (self._node.count_publishers if input_ else self._node.count_subscribers)(topic.name)
         level, message = GOOD, self.idle or self._node.state
         if topic in self._judged():
-            level = topic.level(self._expected, now_s)
-            message = topic.describe(self._expected, now_s, others)
+            expected = self._expected(topic)
+            level, message = topic.level(expected, now_s), topic.describe(expected, now_s, others)
         values = {"publishers" if input_ else "subscribers": str(others)} | topic.values(now_s)
         return self._made(level, f"{topic.direction} {topic.name}", message, values)
 
     def _status(self, topics: list[DiagnosticStatus]) -> DiagnosticStatus:
         with self._lock:
             counts, latency_s, complaint = Counter(self._counts), list(self._latency_s), self._last_complaint
+            recent = time.monotonic() - self._complained_s < LOG_AGAIN_S
             new = counts - self._reported
             self._reported = counts
         worst = max(topics, key=lambda status: status.level, default=None)
@@ -227,10 +236,12 @@ class Health:
             level, message = ERROR, f"{lost[0]} was removed: nodes that start now cannot hear this one; restart it"
         elif self._node.state != "active":
             level, message = GOOD, self._node.state
-        elif new["failed"] or new["completions_failed"]:
+        elif new["failed"] or new["completions_failed"] or new["callbacks_failed"]:
             level, message = ERROR, complaint
         elif worst is not None and worst.level > DiagnosticStatus.OK:
             level, message = worst.level[0], f"{worst.name.partition(': ')[2]}: {worst.message}"
+            if recent:  # likely the reason: what is refused leads to nothing
+                message += f"; {complaint}"
         elif new["refused"] or new["degraded"] or new["completions_refused"]:
             level, message = WARN, complaint
         else:

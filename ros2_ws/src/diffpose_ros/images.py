@@ -118,9 +118,12 @@ def image_decoder() -> tuple[Callable[[Image], np.ndarray], str]:
     """Return the decoder of this machine and its name: cv_bridge where it imports, else numpy and OpenCV."""
     try:
         from cv_bridge import CvBridge, CvBridgeError
-    except Exception as error:  # built for another numpy, it fails in ways of its own
+
+        bridge, probe = CvBridge(), image_message(np.zeros((2, 2, 3), np.uint8), Header())
+        probe.encoding = "rgb8"
+        bridge.imgmsg_to_cv2(probe, "bgr8")
+    except Exception as error:  # built for another numpy, it fails in ways of its own, some of them at the first image
         return decode_image, f"numpy (no cv_bridge: {type(error).__name__}: {error})"
-    bridge = CvBridge()
 
     def decode(message: Image) -> np.ndarray:
         encoding = check_image(message)
@@ -172,12 +175,14 @@ def _compression(text: str) -> tuple[str, bool]:
     """
     if "compressedDepth" in text:
         raise ValueError(f"compressed image must be of colours, format {text!r} is a depth image")
-    found = re.fullmatch(r"(?:(?P<raw>[^;]*); *)?(?P<kind>jpe?g|png)(?: compressed *(?P<stored>.*))?", text.strip())
+    found = re.fullmatch(
+        r"(?:(?P<raw>[^;]*); *)?(?P<kind>(?i:jpe?g|png))(?: compressed *(?P<stored>.*))?", text.strip()
+    )
     if found is None:
         raise ValueError(f"compressed image format must be jpeg or png, as image_transport writes it, got {text!r}")
     if (found["stored"] or found["raw"] or "").startswith("bayer"):
         raise ValueError(f"compressed image must be of colours, format {text!r} is a raw Bayer pattern")
-    return "png" if found["kind"] == "png" else "jpeg", (found["stored"] or "").startswith("rgb")
+    return "png" if found["kind"].lower() == "png" else "jpeg", (found["stored"] or "").startswith("rgb")
 
 
 def _png_size(data: bytes) -> tuple[int, int]:

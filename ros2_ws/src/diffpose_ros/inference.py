@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,7 +20,7 @@ from std_msgs.msg import Header
 from diffpose.msg import Hypotheses, SkeletonDefinition
 from diffpose.srv import Complete
 from diffpose_core import COCO17, H36M17, Camera, Heatmaps, PoseEstimator, PosePosterior, PosePrior, SamplerConfig
-from diffpose_core.budget import Effort
+from diffpose_core.budget import Effort, TimeBudget
 from diffpose_core.sampler import FUSED
 from diffpose_core.temporal import TemporalFilter
 from diffpose_ros.completion import completion_from_request
@@ -31,6 +32,7 @@ WARM_UP_PERSONS, WARM_UP_SKELETONS = 8, 2000
 """Inferred before the first frame: so many people, or fewer where so many hypotheses are wanted."""
 
 P = TypeVar("P", bound=EstimatorParameters)
+T = TypeVar("T")
 
 
 def wait_period_s(p: EstimatorParameters) -> float:
@@ -51,6 +53,7 @@ class InferenceNode(WorkerNode[P]):
         self._estimating = threading.Lock()
         self._answering: ThreadPoolExecutor | None = None
         self.over_time = TemporalFilter()
+        self.work: tuple[Any, ...] = ()
 
     @property
     def estimator(self) -> PoseEstimator:
@@ -82,7 +85,10 @@ class InferenceNode(WorkerNode[P]):
         self.health.facts |= {
             name: str(getattr(p, name)) for name in ("guidance", "steps", "repeats", "num_hypotheses", "seed")
         }
-        self.health.facts["temporal"] = str(p.temporal).lower()
+        work = p.time_budget_s, p.steps, p.num_hypotheses, p.guidance, p.repeats
+        if work != self.work:  # else what was measured holds still
+            self.work, self.budget = work, TimeBudget(p.time_budget_s, p.steps, p.num_hypotheses)
+        self.health.facts |= {"temporal": str(p.temporal).lower(), "time_budget_s": str(p.time_budget_s)}
         if not p.temporal:
             self.over_time = TemporalFilter()
 
@@ -142,10 +148,30 @@ class InferenceNode(WorkerNode[P]):
         """Whether somebody listens to the hypotheses."""
         return self.publisher.get_subscription_count() > 0
 
-    def estimate(self, infer: Callable[[torch.Generator], Any], seed: int) -> Any:
+    def estimate(self, infer: Callable[[torch.Generator], T], seed: int) -> T:
         """Call what uses the estimator, one at a time, with a generator of this seed."""
         with self._estimating:
             return infer(torch.Generator(self.estimator.device).manual_seed(seed))
+
+    def in_time(self, persons: int, infer: Callable[[PoseEstimator, int, torch.Generator], T]) -> tuple[T, Effort]:
+        """Infer so many persons with as many steps and hypotheses as there is time for.
+
+        Args:
+            persons: about how many; what is measured is told to the budget by them.
+            infer: takes the estimator, the number of hypotheses and a generator.
+        """
+        budget = self.budget
+        effort = budget.choose(persons)
+        if effort.reduced:
+            self.lacks("time budget", f"{effort.steps} steps, {effort.hypotheses} hypotheses")
+
+        def measured(generator: torch.Generator) -> T:
+            started_s = time.perf_counter()
+            result = infer(self.estimator.with_steps(effort.steps), effort.hypotheses, generator)
+            budget.record(persons, effort, time.perf_counter() - started_s)
+            return result
+
+        return self.estimate(measured, self.parameters.seed), effort
 
     def publish(
         self, posterior: PosePosterior, header: Header, ids: Sequence[int], scores: Sequence[float], effort: Effort

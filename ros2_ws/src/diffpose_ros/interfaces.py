@@ -221,7 +221,8 @@ to the node's namespace unless they begin with `/`; the image topics are launch 
 [fail_safe.md](fail_safe.md).
 
 No node calls a service or an action. Inputs are subscribed, and the completion is served, while a node is active; in
-every other state it does what [all nodes](#all-nodes) do, and no more.
+every other state it does what [all nodes](#all-nodes) do, and no more, but for TF: that is listened to from configuring
+on, so that transforms are known when the first image comes.
 """
 
 

@@ -26,7 +26,7 @@ def rviz(values: Mapping[str, str], share: Path, graph: str, fixed_frame: str, i
     return Node(
         package="rviz2", executable="rviz2", namespace=values["namespace"],
         arguments=["-d", str(share / "rviz" / f"{graph}.rviz"), *frame],
-        parameters=[{"use_sim_time": values["use_sim_time"] == "true"}],
+        parameters=[{"use_sim_time": values["use_sim_time"] == "true"}] if values["use_sim_time"] else [],
         remappings=[("image_raw", image_topic)],
     )  # fmt: skip
 

@@ -17,10 +17,11 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
 from diffpose_ros import middleware
+from diffpose_ros.clocks import steady
 from diffpose_ros.endpoints import Input, Output
 from diffpose_ros.health import Health
 from diffpose_ros.parameters import Parameters
-from diffpose_ros.ros_parameters import changed, declare
+from diffpose_ros.ros_parameters import changed, check_type, declare, refusal
 
 P = TypeVar("P", bound=Parameters)
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
@@ -56,8 +57,11 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.inputs: list[Input] = []
         self._timers_made: list[Any] = []
         for service in self.services:
-            if service.srv_name.endswith("/change_state"):
-                service.callback = self._refusing(service.callback)
+            service.callback = self._refusing(service.srv_name, service.callback)
+
+    def now_ns(self) -> int:
+        """Time on the node's clock, nanoseconds."""
+        return int(self.get_clock().now().nanoseconds)
 
     def configure(self) -> None:
         """Read the parameters, load models, advertise.
@@ -116,7 +120,16 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         subscribed.destroy()
 
     def every(self, period_s: float, callback: Callable[[], None], clock: Clock | None = None) -> Any:
-        """Call back again and again until the node is deactivated, on the node's clock or another."""
+        """Call back again and again until the node is deactivated.
+
+        Args:
+            period_s: seconds on the clock.
+            callback: is called.
+            clock: None: that of /clock with ``use_sim_time``, else one that never jumps. A timer on the system's clock
+                would stand still, after that is set back, for as long as it was.
+        """
+        if clock is None and not self.get_clock().ros_time_is_active:
+            clock = steady()
         timer = self.create_timer(period_s, callback, clock=clock)
         self._timers_made.append(timer)
         return timer
@@ -167,29 +180,42 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the input in work and drop those that wait."""
-        self._silence(state)
+        try:
+            self._silence(state)
+        except Exception as error:
+            return self._cannot("deactivate", error, TransitionCallbackReturn.ERROR)
         self.state = INACTIVE
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything that configuring made."""
-        self._release()
+        try:
+            self._release()
+        except Exception as error:
+            return self._cannot("clean up", error, TransitionCallbackReturn.ERROR)
         self.health.mended()
         self.state = UNCONFIGURED
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate and clean up, whatever the state."""
-        if self.state == ACTIVE:
-            self._silence(state)
-        self._release()
+        try:
+            if self.state == ACTIVE:
+                self._silence(state)
+            self._release()
+        except Exception as error:
+            return self._cannot("shut down", error, TransitionCallbackReturn.ERROR)
         self.state = FINALIZED
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After an error in a transition: release everything; the node is unconfigured then."""
-        self._silence(state)
-        self._release()
+        """After an error in a transition: release everything; unconfigured then, or finalized where that fails, too."""
+        try:
+            self._silence(state)
+            self._release()
+        except Exception as error:
+            self.state = FINALIZED
+            return self._cannot("recover", error)
         self.state = UNCONFIGURED
         return TransitionCallbackReturn.SUCCESS
 
@@ -217,13 +243,15 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         self.health.forget()
         gc.unfreeze()
 
-    def _cannot(self, what: str, error: Exception) -> TransitionCallbackReturn:
+    def _cannot(
+        self, what: str, error: Exception, result: TransitionCallbackReturn = TransitionCallbackReturn.FAILURE
+    ) -> TransitionCallbackReturn:
         known = isinstance(error, (ValueError, OSError, ImportError))
         reason = f"cannot {what}: {error if known else f'{type(error).__name__}: {error}'}"
         self.get_logger().fatal(reason)
         self.get_logger().debug("".join(traceback.format_exception(error)))
         self.health.broken(reason)
-        return TransitionCallbackReturn.FAILURE
+        return result
 
     def _on_set_parameters(self, wanted: list[Parameter]) -> SetParametersResult:
         try:
@@ -236,15 +264,16 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
             self.on_parameters()
         return SetParametersResult(successful=True)
 
-    def _refusing(self, change_state: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """Answer a transition that the state does not have with a refusal: rclpy raises, which would end the node."""
+    def _refusing(self, name: str, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Refuse requests that rclpy raises at, such as a transition that the state does not have: it ends the node."""
 
         def answer(request: Any, response: Any) -> Any:
             try:
-                return change_state(request, response)
-            except RuntimeError as error:
-                self.get_logger().error(f"refused a transition in state {self.state}: {error}")
-                response.success = False
-                return response
+                for parameter in getattr(request, "parameters", ()):
+                    check_type(parameter)  # of all before any is set
+                return callback(request, response)
+            except (RuntimeError, ValueError) as error:
+                self.get_logger().error(f"refused a request of {name} in state {self.state}: {error}")
+                return refusal(request, response, str(error))
 
         return answer

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import struct
 import sys
 import time
@@ -20,6 +21,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node as RosNode
+from rclpy.node import NodeNameNonExistentError
+from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -29,10 +32,14 @@ from diffpose_ros import doctor
 from diffpose_ros.doctor import IMAGES, INFO, KINDS, Endpoint, Finding, Message, Node, Seen, Status, Topic
 from diffpose_ros.graph import PACKAGE
 from diffpose_ros.runtime import LATCHED
+from diffpose_ros.shared_memory import SHARED
 
 ANYTHING = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 """Fits every publisher, but what is latched is sent to those alone who ask for it."""
-WITH_DEVICE = ("detector_node", *doctor.ESTIMATORS)
+ASKED = {
+    "detector_node": ("device", "camera_info_mode", "rectified"), **{kind: ("device",) for kind in doctor.ESTIMATORS}
+}  # fmt: skip
+"""Parameters that are asked for, beside ``use_sim_time``, by the node that has them."""
 KEPT = 200
 DISCOVERY_S = 1.5
 TYPES = {IMAGES[0]: Image, IMAGES[1]: CompressedImage, INFO: CameraInfo}
@@ -60,17 +67,16 @@ class Observer:
         self._messages: dict[str, deque[Message]] = {}
         self._first: dict[str, dict[str, str]] = {}
         self._last: dict[str, tuple[int, str, dict[str, str]]] = {}
-        self._asked: dict[str, tuple[Any, Any]] = {}
+        self._clients: dict[tuple[str, type], Any] = {}
+        self._answers: dict[tuple[str, type], Any] = {}
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
 
     def look(self) -> None:
         """Ask nodes, and listen to topics, that were not known yet."""
-        for name in set(self._names()) - set(self._asked):
-            state = self._ask(GetState, f"{name}/get_state", GetState.Request())
-            wanted = GetParameters.Request(names=["use_sim_time"])
-            if name.endswith(WITH_DEVICE):
-                wanted.names.append("device")
-            self._asked[name] = state, self._ask(GetParameters, f"{name}/get_parameters", wanted)
+        for name in set(self._names()):
+            self._ask(name, GetState, "get_state", GetState.Request())
+            names = ["use_sim_time", *_asked(name)]
+            self._ask(name, GetParameters, "get_parameters", GetParameters.Request(names=names))
         for topic, (_, kind) in self._topics().items():
             publishers = self._endpoints(topic).publishers
             if topic not in self._messages and kind in TYPES | OURS and publishers:
@@ -91,6 +97,7 @@ class Observer:
         return Seen(
             nodes, topics, {name: tuple(messages) for name, messages in self._messages.items()}, health, time.time_ns(),
             os.environ.get("ROS_DOMAIN_ID", "0"), Path("/dev/nvidia0").exists(), _socket_bytes(),
+            shutil.disk_usage(SHARED).total,
         )  # fmt: skip
 
     def _names(self) -> list[str]:
@@ -111,7 +118,11 @@ class Observer:
                 self._node.get_subscriber_names_and_types_by_node,
                 self._node.get_publisher_names_and_types_by_node,
             ):
-                for topic, kinds in side(name, namespace or "/"):
+                try:
+                    found_here = side(name, namespace or "/")
+                except NodeNameNonExistentError:  # it has just gone
+                    continue
+                for topic, kinds in found_here:
                     if kinds[0] in TYPES or kinds[0].startswith((f"{PACKAGE}/", "visualization_msgs/")):
                         found[topic] = (full, kinds[0])
         return found
@@ -127,24 +138,33 @@ class Observer:
             made(self._node.get_subscriptions_info_by_topic(topic)),
         )
 
-    def _ask(self, kind: type, name: str, request: Any) -> Any:
-        return self._node.create_client(kind, name).call_async(request)
+    def _ask(self, name: str, kind: type, service: str, request: Any) -> None:
+        """Ask once, as soon as the service is known: before that the request would reach nobody."""
+        key = name, kind
+        if key not in self._clients:
+            self._clients[key] = self._node.create_client(kind, f"{name}/{service}")
+        if key not in self._answers and self._clients[key].service_is_ready():
+            self._answers[key] = self._clients[key].call_async(request)
+
+    def _answer(self, name: str, kind: type) -> Any:
+        future = self._answers.get((name, kind))
+        return future.result() if future is not None and future.done() else None
 
     def _answered(self, name: str) -> Node:
-        asked = self._asked.get(name, ())
-        state, parameters = [future.result() if future.done() else None for future in asked] or (None, None)
+        state, parameters = self._answer(name, GetState), self._answer(name, GetParameters)
         label = state.current_state.label if state is not None else None
         if parameters is None or not parameters.values:  # empty: a node of this name that is not ours
             return Node(name, label)
-        sim_time, *device = parameters.values
-        return Node(name, label, sim_time.bool_value, device[0].string_value if device else "")
+        sim_time, *values = (parameter_value_to_python(value) for value in parameters.values)
+        return Node(name, label, sim_time, **dict(zip(_asked(name), values, strict=True)))
 
     def _listener(self, topic: str, kind: str) -> Callable[[bytes], None]:
         def listen(data: bytes) -> None:
             message = message_from_cdr(data)
             if kind == INFO:
-                known = any(deserialize_message(data, CameraInfo).k)
-                message = Message(message.stamp_ns, message.frame_id, known)
+                info = deserialize_message(data, CameraInfo)
+                unset = tuple(name for name, matrix in (("K", info.k), ("P", info.p)) if not any(matrix))
+                message = Message(message.stamp_ns, message.frame_id, unset)
             self._messages[topic].append(message)
 
         return listen
@@ -156,6 +176,10 @@ class Observer:
                 values = {v.key: v.value for v in status.values}
                 self._first.setdefault(f"/{node}", values)
                 self._last[f"/{node}"] = status.level[0], status.message, values
+
+
+def _asked(name: str) -> tuple[str, ...]:
+    return ASKED.get(name.rpartition("/")[2], ())
 
 
 def _endpoint(info: Any) -> Endpoint:

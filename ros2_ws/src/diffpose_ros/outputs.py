@@ -16,6 +16,7 @@ from diffpose.msg import Heatmaps
 from diffpose_core import PosePosterior
 from diffpose_core.kinematics import facing_known, joint_angles
 from diffpose_ros import rep155, vision
+from diffpose_ros.endpoints import PublisherEventCallbacks
 from diffpose_ros.managed import ManagedNode
 from diffpose_ros.runtime import RESULTS
 from diffpose_ros.transforms import skeleton_transforms
@@ -141,7 +142,10 @@ class HumansOutput:
     def _publisher(self, body_id: str, name: str, kind: type) -> Any:
         own = self._publishers.setdefault(body_id, {})
         if name not in own:
-            own[name] = self._node.create_publisher(kind, f"{self._bodies}/{body_id}/{name}", RESULTS)
+            # Bodies come and go for hours, and rclpy's group of callbacks never forgets who had some.
+            none = PublisherEventCallbacks(use_default_callbacks=False)
+            topic = f"{self._bodies}/{body_id}/{name}"
+            own[name] = self._node.create_publisher(kind, topic, RESULTS, event_callbacks=none)
         return own[name]
 
     def _forget(self, now_s: float | None) -> None:

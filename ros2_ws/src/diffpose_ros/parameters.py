@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from diffpose_ros.pairing import MODES, PER_FRAME
+from diffpose_ros.topic_health import OUTPUT, Expected
 
 RELIABILITIES = ("best_effort", "reliable")
 RAW, COMPRESSED = "raw", "compressed"
@@ -24,7 +25,10 @@ MAX_PERSONS = 100
 
 
 ANY_TIME, UNCONFIGURED, START = "any time", "unconfigured", "at start"
-"""When a parameter can be set: the next input takes it; when the node is configured next; with the process."""
+"""When a parameter can be set: the next input takes it; when the node is configured next; with the process.
+
+QoS is of the last kind: rclpy declares overrides when a topic is first subscribed, and holds on to them.
+"""
 
 
 def _parameter(
@@ -64,20 +68,47 @@ class Parameters:
                 raise ValueError(f"parameter {item.name} must lie in {low:g}..{high:g}, got {value}")
 
 
+def _check_rates(warn_name: str, warn_rate_hz: float, error_name: str, error_rate_hz: float) -> None:
+    if 0 < warn_rate_hz < error_rate_hz:
+        raise ValueError(f"parameter {error_name} must not exceed {warn_name} {warn_rate_hz:g}, got {error_rate_hz:g}")
+
+
 @dataclass(frozen=True)
-class InputParameters(Parameters):
-    """Parameters of nodes that turn inputs into outputs: how both should flow (docs/diagnostics.md)."""
+class FlowParameters(Parameters):
+    """Parameters of nodes that publish again and again: how that should flow (docs/diagnostics.md)."""
+
+    output_warn_rate_hz: float = _parameter(
+        0.0, "An output that is slower is a warning; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
+    )
+    output_error_rate_hz: float = _parameter(
+        0.0, "An output that is slower is an error; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
+    )
+    output_timeout_s: float = _parameter(
+        1.0, "It is an error when nothing is published for longer; 0: it may be silent.", 0.0, 3600.0, "s", live=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rates("output_warn_rate_hz", self.output_warn_rate_hz, "output_error_rate_hz", self.output_error_rate_hz)
+
+    def expected(self, direction: str) -> Expected:
+        """Return what is expected of an ``input`` or ``output``."""
+        return Expected(self.output_warn_rate_hz, self.output_error_rate_hz, self.output_timeout_s)
+
+
+@dataclass(frozen=True)
+class InputParameters(FlowParameters):
+    """Parameters of nodes that turn inputs into outputs."""
 
     warn_rate_hz: float = _parameter(
-        0.0, "An input or output that is slower is a warning; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
+        0.0, "An input that is slower is a warning; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
     )
     error_rate_hz: float = _parameter(
-        0.0, "An input or output that is slower is an error; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
+        0.0, "An input that is slower is an error; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
     )
     timeout_s: float = _parameter(
-        1.0, "It is an error when an input or output has nothing for longer; 0: it may be silent.",
-        0.0, 3600.0, "s", live=True,
-    )  # fmt: skip
+        1.0, "It is an error when an input has nothing for longer; 0: it may be silent.", 0.0, 3600.0, "s", live=True
+    )
     max_age_s: float = _parameter(
         0.0, "Inputs whose stamps are older, before or after the work, are dropped, and counted; 0: any age will do.",
         0.0, 3600.0, "s", live=True,
@@ -85,9 +116,13 @@ class InputParameters(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if 0 < self.warn_rate_hz < self.error_rate_hz:
-            limit = f"warn_rate_hz {self.warn_rate_hz:g}"
-            raise ValueError(f"parameter error_rate_hz must not exceed {limit}, got {self.error_rate_hz:g}")
+        _check_rates("warn_rate_hz", self.warn_rate_hz, "error_rate_hz", self.error_rate_hz)
+
+    def expected(self, direction: str) -> Expected:
+        """Return what is expected of an ``input`` or ``output``."""
+        if direction == OUTPUT:
+            return super().expected(direction)
+        return Expected(self.warn_rate_hz, self.error_rate_hz, self.timeout_s)
 
 
 @dataclass(frozen=True)
@@ -98,7 +133,7 @@ class LazyParameters(InputParameters):
 
 
 @dataclass(frozen=True)
-class CameraParameters(Parameters):
+class CameraParameters(FlowParameters):
     """Parameters of the camera node."""
 
     node: ClassVar[str] = "camera_node"
@@ -111,6 +146,11 @@ class CameraParameters(Parameters):
     )
     frames_per_image: int = _parameter(10, "How many frames a still image is held for.", 1, 1000000)
     loop: bool = _parameter(True, "Begin again at the end of files; otherwise stay up and publish no more.")
+
+    def expected(self, direction: str) -> Expected:
+        """Return what is expected; a slow camera by choice is not late before two of its own periods are over."""
+        wanted = super().expected(direction)
+        return replace(wanted, timeout_s=wanted.timeout_s and max(wanted.timeout_s, 2 / self.rate_hz))
 
 
 @dataclass(frozen=True)
@@ -142,12 +182,14 @@ class DetectorParameters(LazyParameters):
     )
     image_transport: str = _parameter(RAW, "raw, or compressed: JPEG or PNG of the image topic + /compressed.")
     image_reliability: str = _parameter(
-        "best_effort", "QoS of the image subscription: best_effort (takes any publisher) or reliable."
+        "best_effort", "QoS of the image subscription: best_effort (takes any publisher) or reliable.", fixed=True
     )
-    image_depth: int = _parameter(5, "QoS of the image subscription: messages that the middleware keeps.", 1, 1000)
+    image_depth: int = _parameter(
+        5, "QoS of the image subscription: messages that the middleware keeps.", 1, 1000, fixed=True
+    )
     camera_info_mode: str = _parameter(
         PER_FRAME, "per_frame: a camera_info of every image's stamp; latest: the newest one holds; latched: it was "
-        "published once, transient local."
+        "published once, transient local.", fixed=True,
     )  # fmt: skip
     rectified: bool = _parameter(
         False, "The images are rectified (image_rect): their camera is P of the camera_info, without distortion."
@@ -179,6 +221,10 @@ class EstimatorParameters(LazyParameters):
     repeats: int = _parameter(
         1, "Visits of every noise level: 1 for kalman; gradient wants 5, in 5 times as long.", 1, 100, live=True
     )
+    time_budget_s: float = _parameter(
+        0.0, "Inference that would take longer takes fewer steps, then fewer hypotheses; 0: any time.",
+        0.0, 60.0, "s", live=True,
+    )  # fmt: skip
     precision: str = _parameter(
         "float32", "Of the network: float32, or bfloat16 where the processor has it (docs/performance.md)."
     )
@@ -191,7 +237,7 @@ class EstimatorParameters(LazyParameters):
     )  # fmt: skip
     use_depth: bool = _parameter(False, "Use depth images that are aligned to the colour images (docs/fusion.md).")
     depth_reliability: str = _parameter(
-        "best_effort", "QoS of the depth subscriptions: best_effort (takes any publisher) or reliable."
+        "best_effort", "QoS of the depth subscriptions: best_effort (takes any publisher) or reliable.", fixed=True
     )
     sync_slop_s: float = _parameter(
         0.015, "Stamps that differ by more are not of one instant; under half of the time between images.",
@@ -199,6 +245,10 @@ class EstimatorParameters(LazyParameters):
     )  # fmt: skip
     sync_wait_s: float = _parameter(
         0.2, "How long heatmaps wait for what belongs to them; then it goes on without, and is counted.",
+        0.0, 10.0, "s", live=True,
+    )  # fmt: skip
+    tf_wait_s: float = _parameter(
+        0.1, "How long the transform of a new stamp is waited for, where TF says where cameras are.",
         0.0, 10.0, "s", live=True,
     )  # fmt: skip
 
@@ -219,10 +269,6 @@ class DiffusionParameters(EstimatorParameters):
     target_frame: str = _parameter(
         "", "Frame of the results, from TF at the stamp of the image (docs/outputs.md); empty: the camera's."
     )
-    time_budget_s: float = _parameter(
-        0.0, "Inference that would take longer takes fewer steps, then fewer hypotheses; 0: any time.",
-        0.0, 60.0, "s", live=True,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)

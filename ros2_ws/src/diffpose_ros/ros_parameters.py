@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import Field, fields, replace
 from typing import Any, TypeVar
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from diffpose_ros.parameters import START, UNCONFIGURED, Parameters
 
@@ -50,6 +54,29 @@ def changed(current: P, changes: Mapping[str, Any], configured: bool) -> P:
         if configured and item.metadata["when"] == UNCONFIGURED and not kept:
             raise ValueError(f"parameter {item.name} is read when the node is configured: clean it up first")
     return replace(current, **known)
+
+
+def check_type(message: ParameterMessage) -> None:
+    """Check that a parameter's type exists: rclpy itself does so too late.
+
+    Raises:
+        ValueError: naming the parameter and the number.
+    """
+    known = sorted(kind.value for kind in Parameter.Type)
+    if message.value.type not in known:
+        raise ValueError(f"parameter {message.name}: type must be one of {known}, got {message.value.type}")
+
+
+def refusal(request: Any, response: Any, reason: str) -> Any:
+    """Fill the response to a request that nothing was done of; return it."""
+    result = SetParametersResult(successful=False, reason=reason)
+    if isinstance(response, SetParameters.Response):
+        response.results = [result for _ in request.parameters]
+    elif isinstance(response, SetParametersAtomically.Response):
+        response.result = result
+    elif isinstance(response, ChangeState.Response):
+        response.success = False
+    return response
 
 
 def _as_fields(kind: type[Parameters], values: Mapping[str, Any]) -> dict[str, Any]:

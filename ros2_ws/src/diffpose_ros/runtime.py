@@ -91,7 +91,7 @@ class WorkerNode(ManagedNode[P]):
 
     def __init__(self, kind: type[P]) -> None:
         super().__init__(kind)
-        self._worker: NewestOnly[tuple[int, Any]] | None = None
+        self._worker: NewestOnly[tuple[int, int, Any]] | None = None
         self._listening: list[Input] = []
         self._stamp_ns = self._number_of_jumps = self._jumps_before = 0
         self._lacking: list[tuple[str, str]] = []
@@ -148,7 +148,7 @@ class WorkerNode(ManagedNode[P]):
         """Call before publishing: the work took its time, and the process may even have stood still meanwhile.
 
         Raises:
-            PassedOver: the clock was set back since :meth:`process` began, or the input is older than the limit now.
+            PassedOver: the clock was set back since the input was offered, or that is older than the limit now.
         """
         if self._number_of_jumps != self._jumps_before:
             raise PassedOver(CLOCK_SET_BACK)
@@ -161,7 +161,7 @@ class WorkerNode(ManagedNode[P]):
     def offer(self, item: Any, stamp_ns: int) -> None:
         """Pass an input that was already counted as received to the worker; while active only."""
         assert self._worker is not None
-        self._worker.offer((stamp_ns, item))
+        self._worker.offer((stamp_ns, self._number_of_jumps, item))
 
     def unsound(self, stamp_ns: int) -> str:
         """Say what is wrong with a stamp; empty: nothing. One from the future must not reach what waits by stamps."""
@@ -170,10 +170,6 @@ class WorkerNode(ManagedNode[P]):
         except BadStamp as error:
             return str(error)
         return ""
-
-    def now_ns(self) -> int:
-        """Time on the node's clock, nanoseconds."""
-        return int(self.get_clock().now().nanoseconds)
 
     def _listen(self) -> None:
         before = len(self.inputs)
@@ -199,11 +195,11 @@ class WorkerNode(ManagedNode[P]):
         if self._worker is not None:
             self.drop(self._worker.clear() + self.forget(), CLOCK_SET_BACK)
 
-    def _guarded(self, stamped: tuple[int, Any]) -> None:
-        self._stamp_ns, item = stamped
-        self._jumps_before, self._lacking = self._number_of_jumps, []
+    def _guarded(self, offered: tuple[int, int, Any]) -> None:
+        self._stamp_ns, self._jumps_before, item = offered
+        self._lacking = []
         try:
-            check_stamp(self._stamp_ns, self.now_ns(), self.parameters.max_age_s)
+            self.check_time()
             stamp = self.process(item)
         except PassedOver as error:
             self.health.dropped(str(error))
@@ -216,7 +212,10 @@ class WorkerNode(ManagedNode[P]):
             for reason, detail in self._lacking:
                 self.health.degraded(reason, detail)
             self.health.processed((self.now_ns() - nanoseconds(stamp)) * 1e-9)
-        self.done(item)
+        try:
+            self.done(item)
+        except Exception as error:  # nor may this end the thread: the node would take inputs and do nothing
+            self.health.stumbled(f"{type(error).__name__}: {error}")
 
 
 def reliability(name: str) -> ReliabilityPolicy:
@@ -260,9 +259,9 @@ def run(create: Callable[[], ManagedNode[Any]]) -> int:
     """
     # rclpy's own handlers close the context at once, under the worker's hands.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
+    stop: list[int] = []  # no Event: a handler may interrupt whoever holds its lock
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: stop.append(number))
     try:
         node = create()
     except (ValueError, OSError, ImportError) as error:
@@ -273,12 +272,16 @@ def run(create: Callable[[], ManagedNode[Any]]) -> int:
     failed = not node.autostart() and node.parameters.exit_on_error
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    while not (stop.is_set() or failed):
+    while not (stop or failed):
         try:
             executor.spin_once(timeout_sec=STOP_POLL_S)
         except InvalidHandle:
             # A request was answered on what a transition had destroyed: nobody is there to hear it.
             node.get_logger().debug("a callback outlived its service")
+        except Exception as error:  # one message that rclpy itself cannot bear, such as a time before 0 on /clock
+            if not node.default_callback_group.can_execute(None):
+                raise  # it failed while it was taken: no other callback would ever be called again
+            node.health.stumbled(f"{type(error).__name__}: {error}")
     # It ends already: a second signal, while the interpreter is torn down, must not make that an error.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

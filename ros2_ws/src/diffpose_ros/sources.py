@@ -1,21 +1,42 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
-"""Where frames come from: still images, video files, webcams."""
+"""Where frames come from: still images and video files; webcams open here, too."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from diffpose_ros.webcam import Webcam
+
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
-class FrameSource:
-    """Reads frames one by one.
+def open_source(source: str, frames_per_image: int, loop: bool, now_ns: Callable[[], int]) -> FrameSource | Webcam:
+    """Open files or, by a device path or a number, a webcam.
 
     Args:
-        source: image file, folder of images, video file, or webcam (a device path or a number).
+        source: what to open.
+        frames_per_image: how many frames a still image is held for.
+        loop: begin again at the end of files.
+        now_ns: the clock of the stamps of a webcam.
+
+    Raises:
+        ValueError: there is no such source, or it holds nothing that can be read.
+    """
+    if not source.isdecimal() and not source.startswith("/dev/"):
+        return FrameSource(source, frames_per_image, loop)
+    device = int(source) if source.isdecimal() else source
+    return Webcam(source, lambda: cv2.VideoCapture(device), now_ns)
+
+
+class FrameSource:
+    """Reads frames of files one by one.
+
+    Args:
+        source: image file, folder of images, or video file.
         frames_per_image: how many frames a still image is held for.
         loop: begin again at the end of files.
 
@@ -41,10 +62,9 @@ class FrameSource:
                 raise ValueError(f"parameter source: there is no file {source}")
             self._images = [path]
         else:
-            self._is_device = source.isdecimal() or source.startswith("/dev/")
-            if not self._is_device and not path.is_file():
+            if not path.is_file():
                 raise ValueError(f"parameter source: there is no file {source}")
-            self._capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+            self._capture = cv2.VideoCapture(source)
             if not self._capture.isOpened():
                 raise ValueError(f"parameter source: {source} is neither an image nor a video that OpenCV can open")
 
@@ -77,7 +97,7 @@ class FrameSource:
 
     def _read_capture(self, capture: cv2.VideoCapture) -> np.ndarray | None:
         found, image = capture.read()
-        if not found and self.loop and not self._is_device:
+        if not found and self.loop:
             capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
             found, image = capture.read()
         return image if found else None

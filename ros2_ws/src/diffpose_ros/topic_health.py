@@ -8,6 +8,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 OK, NOT_RECEIVED, WARN_RATE, ERROR_RATE, TIMEOUT = "OK", "NotReceived", "WarnRate", "ErrorRate", "Timeout"
+INPUT, OUTPUT = "input", "output"
+"""Directions."""
 GOOD, WARN, ERROR = 0, 1, 2
 """Levels, as in ``diagnostic_msgs/DiagnosticStatus``."""
 KEPT, FEWEST = 20, 5
@@ -87,6 +89,13 @@ class TopicHealth:
             return ERROR if 0 < expected.timeout_s < now_s - self._since_s else WARN
         return {OK: GOOD, WARN_RATE: WARN}.get(state, ERROR)
 
+    def deadline_s(self, expected: Expected, now_s: float) -> float:
+        """Return how long it is until the timeout, if nothing comes; infinite if there is none or it is over."""
+        if not expected.timeout_s or (self.count and not self.steady):
+            return math.inf
+        left_s = expected.timeout_s - (self.age_s(now_s) if self.count else now_s - self._since_s)
+        return left_s if left_s >= 0 else math.inf
+
     def describe(self, expected: Expected, now_s: float, others: int) -> str:
         """Return the state in words; ``others`` are the publishers of an input, the subscribers of an output."""
         state = self.state(expected, now_s)
@@ -96,7 +105,7 @@ class TopicHealth:
             limit_hz = expected.warn_rate_hz if state == WARN_RATE else expected.error_rate_hz
             return f"{state}: {self.rate_hz(now_s):.1f} Hz, expected {limit_hz:g}"
         text = f"{state}: nothing for {now_s - self._since_s if state == NOT_RECEIVED else self.age_s(now_s):.1f} s"
-        if self.direction == "output":
+        if self.direction == OUTPUT:
             return text
         if not others:
             return f"{text}, and there is no publisher"

@@ -123,9 +123,9 @@ class Bench:
         """End the nodes."""
         self.processes.stop()
         self._executor.shutdown()
+        self._thread.join()
         self.node.destroy_node()
         rclpy.shutdown()
-        self._thread.join()
 
     def start_camera(self, source: Path, rate_hz: float, frames: int, **parameters: Value) -> None:
         """Show a still image so often at this rate."""
@@ -207,13 +207,13 @@ class Bench:
 
     def memory_mib(self) -> dict[str, dict[str, float]]:
         """Return the resident memory of every process by kind, MiB: its own, of files, shared with other processes."""
-        return {name: _memory_mib(process.pid) for name, process in self.processes.running.items()}
+        return {name: memory_mib(process.pid) for name, process in self.processes.running.items()}
 
     def resources(self, node: str) -> dict[str, float]:
         """Return a process's resident memory in MiB, its threads and its open files."""
         folder = Path(f"/proc/{self.processes.running[node].pid}")
         return {
-            "rss_mib": sum(_memory_mib(self.processes.running[node].pid).values()),
+            "rss_mib": sum(memory_mib(self.processes.running[node].pid).values()),
             "threads": len(list((folder / "task").iterdir())),
             "files": len(list((folder / "fd").iterdir())),
         }
@@ -258,7 +258,8 @@ class Bench:
                 self.health[node] = {v.key: v.value for v in status.values}
 
 
-def _memory_mib(pid: int) -> dict[str, float]:
+def memory_mib(pid: int) -> dict[str, float]:
+    """Return a process's resident memory by kind, as named in :data:`KINDS`, MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if name in KINDS}
     return {KINDS[name]: number / 1024 for name, number in kib.items()}

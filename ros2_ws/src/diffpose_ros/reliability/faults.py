@@ -54,8 +54,10 @@ def faults(prefix: Path, folder: Path, overrides: dict[str, dict[str, Value]], r
             start_camera()
             bench.first_after(bench.now_s(), MARKERS, 5, "the first results")
             for _, harm in itertools.product(range(rounds), every):
-                figures.setdefault(harm.name, []).append(_measured(bench, harm))
-                print(harm.name, figures[harm.name][-1], flush=True)
+                row = _measured(bench, harm)
+                figures.setdefault(harm.name, []).append(row)
+                wrong += row["ids"] == GIVEN_AGAIN and not row["detector_restarted"]
+                print(harm.name, row, flush=True)
             for topic in (HYPOTHESES, MARKERS):
                 arrivals = bench.arrived(topic)
                 results += len(arrivals)
@@ -112,6 +114,7 @@ def _measured(bench: Bench, harm: Harm) -> dict[str, Any]:
         "recovery_s": first.arrived_s - over_s,
         "results_meanwhile": meanwhile,
         "ids": fate_of_ids(before[HYPOTHESES][-1], came[HYPOTHESES], DETECTOR not in same),
+        "detector_restarted": DETECTOR not in same,
         "stale": sum(map(stale, came.values())),
         "twice_or_out_of_order": sum(twice_or_out_of_order(before[topic][-1:] + came[topic]) for topic in came),
         "passed_over": dict(_passed_over(bench.health) - passed_over_before(passed_over, same)),

@@ -237,7 +237,8 @@ def _parameters(graph: LiveGraph, stream: Stream, namespace: str, count: int, se
         rng = random.Random(f"{seed} {stream.name} parameter {number}")
         item = rng.choice(items)
         before = _value(graph, name, item.name)
-        if graph.set_parameter(name, item.name, _ros_value(fuzz_targets.some_value(rng, item.default))):
+        no_type = rng.randrange(10, 256) if rng.random() < 0.1 else None
+        if graph.set_parameter(name, item.name, _ros_value(fuzz_targets.some_value(rng, item.default)), no_type):
             refused += 1
             changed_though_refused += _value(graph, name, item.name) != before
     return {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from diffpose_ros.reliability.bench import CAMERA, HYPOTHESES, MARKERS, START_S, Bench
+from diffpose_ros.reliability.bench import CAMERA, HYPOTHESES, MARKERS, START_S, Bench, MeasureError
 from diffpose_ros.reliability.sim_clock import SimClock
 from diffpose_ros.shared_memory import segments
 
@@ -79,7 +79,10 @@ def segment_removed(bench: Bench, node: str) -> Harm:
     """The file of its shared memory is removed, as when the files of a user who logs out are."""
 
     def do() -> None:
-        for path in segments(bench.processes.running[node].pid):
+        files = segments(bench.processes.running[node].pid)
+        if not files:
+            raise MeasureError(f"{node} has no shared memory that could be removed")
+        for path in files:
             path.unlink()
 
     return Harm(f"shared memory of {node} removed", do)

@@ -77,10 +77,12 @@ class LiveGraph:
         self.wait(future.done, f"a response of {name}")
         return future.result()
 
-    def set_parameter(self, node: str, name: str, value: Any) -> str:
-        """Set a parameter; return the reason of a refusal, or nothing."""
+    def set_parameter(self, node: str, name: str, value: Any, kind: int | None = None) -> str:
+        """Set a parameter, of a type that may not exist; return the reason of a refusal, or nothing."""
 
         message = ParameterMessage(name=name, value=Parameter(name, value=value).get_parameter_value())
+        if kind is not None:
+            message.value.type = kind
         answer = self.call(SetParameters, f"/{node}/set_parameters", SetParameters.Request(parameters=[message]))
         return str(answer.results[0].reason)
 
