@@ -6,7 +6,10 @@ import signal
 import sys
 from pathlib import Path
 
-# A shell lets what it starts in the background pass over Ctrl-C, and so do the processes of that: tests send it.
+# What a shell starts in the background passes over Ctrl-C, what nohup does over the terminal's end, and so do the
+# processes of that: tests send both.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -69,7 +69,7 @@ def test_faults_are_found(client, start, doctor):
     assert "start a diffusion_node" in mend("/sick/human_pose2d/heatmaps", "nobody takes the heatmaps")
     assert "camera_calibration" in mend("/sick/camera_info", "K is all zeros")
     assert "another camera" in mend("/sick/camera_info", "frame_id is 'right', that of /sick/image_raw is 'left'")
-    assert "stamp of its image" in mend("/sick/camera_info", "no stamp is that of an image")
+    assert "camera_info_mode latest" in mend("/sick/camera_info", "no stamp is that of an image")
     assert mend("/sick/camera_node", "is unconfigured: cannot configure: parameter source: there is no file").endswith(
         "then ros2 lifecycle set /sick/camera_node configure"
     )

@@ -104,7 +104,7 @@ def test_a_node_without_a_profile_of_its_middleware_says_so_once(client, start, 
 
 
 def test_a_rate_that_is_too_low(client, started):
-    node = started("slow", timeout_s=0.0, warn_rate_hz=1000.0, error_rate_hz=0.001)
+    node = started("slow", timeout_s=0.0, output_timeout_s=0.0, warn_rate_hz=1000.0, error_rate_hz=0.001)
     for _ in range(6):
         node.publish()
         client.spin(0.1)
@@ -145,6 +145,7 @@ def test_a_time_that_ros_cannot_bear_does_not_end_the_node(client, started):
     client.spin(0.3)
     node.publish(Time(sec=999))
     client.wait_count("broken_clock/marker_node", "processed", 1)
+    client.node.destroy_publisher(client._publishers.pop("/clock"))
 
 
 def test_a_qos_that_does_not_fit_is_named(client, started):

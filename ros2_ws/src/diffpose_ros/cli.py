@@ -22,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-from diffpose_ros.graph import GRAPHS, RESPAWN_DELAY_S, nodes
+from diffpose_ros.graph import GRAPHS, PACKAGE, RESPAWN_DELAY_S, nodes
 from diffpose_ros.processes import Processes
 
 POLL_S = 0.2
@@ -44,8 +44,9 @@ def run(arguments: list[str], prefix: Path) -> int:
     if values.get("rviz") == "true":
         raise ValueError(f"argument rviz needs `ros2 launch`; start rviz2 by hand with rviz/{graph}.rviz")
     stop: list[int] = []
-    # The nodes have sessions of their own: when the terminal is closed, this process alone is told.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # The nodes have sessions of their own: when the terminal is closed, this process alone is told, but for nohup.
+    hang_up = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+    for number in (signal.SIGINT, signal.SIGTERM, *hang_up):
         signal.signal(number, lambda number, _: stop.append(number))
     try:
         for entry in entries.values():
@@ -67,6 +68,13 @@ def run(arguments: list[str], prefix: Path) -> int:
     for name, status in lost.items():
         print(f"diffpose: {name} ended by itself with status {status}; all others were stopped", file=sys.stderr)
     return 1 if lost else 0
+
+
+def _prefix() -> Path:
+    """Return where the package is installed: this file is there, as a link out of it, or a link leads to it."""
+    here = Path(os.path.abspath(__file__))
+    found = (path.parents[1] for path in (here, here.resolve()) if (path.parents[1] / "share" / PACKAGE).is_dir())
+    return next(found, here.parents[1])
 
 
 def main() -> int:
@@ -97,8 +105,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     try:
-        # Not resolved: colcon's --symlink-install makes this a link out of the prefix.
-        return run(args.arguments, Path(os.path.abspath(__file__)).parents[1])
+        return run(args.arguments, _prefix())
     except ValueError as error:
         print(f"diffpose: {error}", file=sys.stderr)
         return 2

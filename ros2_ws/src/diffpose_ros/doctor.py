@@ -302,10 +302,11 @@ def _machine(seen: Seen) -> Iterator[Finding]:
             mend = "install a torch that has CUDA, or set device to cpu to say that it is meant so"
             yield Finding(WARNING, node.name, "runs on the CPU, though this machine has a GPU", mend)
     used = {h.values["rmw"] for h in seen.health.values() if "rmw" in h.values}
-    needed = SEGMENT * len(seen.nodes)
-    if used & middleware.SHARING_MEMORY and seen.shm_bytes < needed:
+    sharing = [h for h in seen.health.values() if middleware.shares_memory(h.values)]
+    needed = SEGMENT * len(sharing)
+    if seen.shm_bytes < needed:
         size = f"shared memory (/dev/shm) has {seen.shm_bytes >> 20} MiB"
-        what = f"{size}, {len(seen.nodes)} nodes need {needed >> 20}: images are lost"
+        what = f"{size}, {len(sharing)} nodes need {needed >> 20}: images are lost"
         yield Finding(WARNING, "this machine", what, "docker run --shm-size=1g, or --ipc=host")
     through_sockets = used - middleware.SHARING_MEMORY
     if through_sockets and seen.socket_bytes < LEAST_BUFFER:

@@ -64,7 +64,7 @@ class Health:
         self._published_states: list[str] = []
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Health is told by a clock that never stops nor jumps, whatever the node's own clock does.
-        self._timer = node.create_timer(CHECK_S, self._check, clock=steady())
+        self.timer = node.create_timer(CHECK_S, self._check, clock=steady())
         self._jumps = node.get_clock().create_jump_callback(BACKWARDS, post_callback=self._on_jump)
 
     def watch(self, topic: TopicHealth) -> None:
@@ -76,7 +76,8 @@ class Health:
         self._topics = [t for t in self._topics if t is not topic]
 
     def restart(self) -> None:
-        """The node becomes active: wait for all topics anew."""
+        """The node becomes active: wait for all topics anew; earlier complaints are no reason of what is missing."""
+        self._complained_s = -math.inf
         for topic in self._topics:
             topic.restart(time.monotonic())
         self.idle = ""
@@ -202,7 +203,7 @@ class Health:
                     self._log(status.name, f"{status.name.partition(': ')[2]}: {status.message}")
         # What is due before the next look is looked at when it is due: periods may be shorter than the looks.
         due_s = min((topic.deadline_s(expected, now_s) for topic, expected in judged), default=math.inf)
-        self._node.repeat(self._timer, min(CHECK_S, due_s + JUST_AFTER_S))
+        self._node.repeat(self.timer, min(CHECK_S, due_s + JUST_AFTER_S))
 
     def publish(self) -> list[DiagnosticStatus]:
         """Publish the state and return it: of health, then of the topics."""

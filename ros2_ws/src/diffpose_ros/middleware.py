@@ -48,6 +48,11 @@ def profile(rmw: str, environ: Mapping[str, str]) -> str:
     return next((environ[v] for v in variables if environ.get(v)), NONE)
 
 
+def shares_memory(facts: Mapping[str, str]) -> bool:
+    """Whether a node with this ``rmw`` and ``rmw_profile`` has as much shared memory as the package's profile says."""
+    return facts.get("rmw") in SHARING_MEMORY and facts.get("rmw_profile", "").endswith(FAST_DDS.file)
+
+
 def this_machine_only(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variable that keeps a process from talking to other machines."""
     if environ.get("ROS_DISTRO") == "humble":

@@ -249,7 +249,7 @@ class EstimatorParameters(LazyParameters):
     )  # fmt: skip
     tf_wait_s: float = _parameter(
         0.1, "How long the transform of a new stamp is waited for, where TF says where cameras are.",
-        0.0, 10.0, "s", live=True,
+        0.0, 2.0, "s", live=True,
     )  # fmt: skip
 
     def __post_init__(self) -> None:

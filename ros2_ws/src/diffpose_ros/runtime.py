@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -29,6 +29,8 @@ STOP_POLL_S = 0.2
 LISTENERS_S = 0.2
 """How often a lazy node looks whether somebody listens."""
 NOBODY = "nobody listens"
+MOST_IN_A_ROW = 10
+"""Callbacks that may fail one after the other: then it is not they that are broken."""
 
 P = TypeVar("P", bound=InputParameters)
 T = TypeVar("T")
@@ -272,15 +274,21 @@ def run(create: Callable[[], ManagedNode[Any]]) -> int:
     failed = not node.autostart() and node.parameters.exit_on_error
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    in_a_row = 0
     while not (stop or failed):
         try:
             executor.spin_once(timeout_sec=STOP_POLL_S)
+            in_a_row = 0
         except InvalidHandle:
             # A request was answered on what a transition had destroyed: nobody is there to hear it.
             node.get_logger().debug("a callback outlived its service")
+        except ExternalShutdownException:
+            raise
         except Exception as error:  # one message that rclpy itself cannot bear, such as a time before 0 on /clock
-            if not node.default_callback_group.can_execute(None):
-                raise  # it failed while it was taken: no other callback would ever be called again
+            in_a_row += 1
+            # If it failed while it was taken, no other callback would ever be called again.
+            if in_a_row > MOST_IN_A_ROW or not node.default_callback_group.can_execute(node.health.timer):
+                raise
             node.health.stumbled(f"{type(error).__name__}: {error}")
     # It ends already: a second signal, while the interpreter is torn down, must not make that an error.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -18,9 +18,9 @@ import numpy as np
 RETRY_S = 1.0
 """Time between attempts to open a device again that was lost."""
 UNASKED_S = 1.0
-"""Frames are decoded until nobody has asked for one for so long."""
-END_S = 15.0
-"""OpenCV waits for up to 10 s for a frame of a device that hangs."""
+"""Frames are decoded until nobody has asked for one for so long, or for two periods."""
+END_S = 8.0
+"""OpenCV waits for up to 10 s for a frame of a device that hangs; a node may not take that long to end."""
 
 
 class Device(Protocol):
@@ -61,25 +61,28 @@ class Webcam:
         if not self._device.isOpened():
             raise ValueError(f"parameter source: {name} is no webcam that OpenCV can open")
         self._lock, self._closed = threading.Lock(), threading.Event()
-        self._newest: tuple[np.ndarray, int] | None = None
-        self._lost = False
-        self._asked_s = -math.inf
+        self._newest: tuple[np.ndarray, int] | Exception | None = None
+        self._wanted_until_s = -math.inf
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def read(self) -> tuple[np.ndarray, int] | None:
+    def read(self, period_s: float) -> tuple[np.ndarray, int] | None:
         """Return the newest frame, [H, W, 3] uint8 blue green red, and its stamp, ns; None if there is no newer one.
+
+        Args:
+            period_s: when it will be asked again. Who asks much later finds nothing of the time between.
 
         Raises:
             WebcamLost: once for every time that it was lost.
+            ValueError: once for every frame that could not be decoded, and was the newest.
         """
         now_s = time.monotonic()
         with self._lock:
-            paused, self._asked_s = now_s - self._asked_s > UNASKED_S, now_s
+            paused = now_s > self._wanted_until_s
+            self._wanted_until_s = now_s + max(UNASKED_S, 2 * period_s)
             newest, self._newest = self._newest, None
-            lost, self._lost = self._lost, False
-        if lost:
-            raise WebcamLost(f"webcam {self._name} gave no frame; it is opened again as soon as it is there")
+        if isinstance(newest, Exception):
+            raise newest
         return None if paused else newest
 
     def close(self) -> None:
@@ -89,25 +92,34 @@ class Webcam:
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            if self._device.grab():
-                self._take(self._now_ns())
-            else:
+            try:
+                found = self._device.grab()
+                if found:
+                    self._take(self._now_ns())
+            except Exception:  # whatever a driver does, it is the same to us
+                found = False
+            if not found:
+                text = f"webcam {self._name} gave no frame; it is opened again as soon as it is there"
                 with self._lock:
-                    self._lost, self._newest = True, None
+                    self._newest = WebcamLost(text)
                 self._open_again()
         self._device.release()
 
     def _take(self, taken_ns: int) -> None:
         with self._lock:
-            asked = time.monotonic() - self._asked_s <= UNASKED_S
-        if asked:
+            wanted = time.monotonic() <= self._wanted_until_s
+        if wanted:
             found, image = self._device.retrieve()
+            bad = ValueError(f"webcam {self._name} gave a frame that cannot be decoded")
             with self._lock:
-                self._newest = (image, taken_ns) if found else None
+                self._newest = (image, taken_ns) if found else bad
 
     def _open_again(self) -> None:
         self._device.release()
         while not self._closed.wait(RETRY_S):
-            self._device = self._open()
-            if self._device.isOpened():
-                return
+            try:
+                self._device = self._open()
+                if self._device.isOpened():
+                    return
+            except Exception:  # it is tried again, and that it is lost was told
+                continue
