@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -63,7 +64,7 @@ class Camera:
                 )
         if self.model not in DISTORTION_MODELS:
             raise ValueError(f"camera distortion model must be one of {sorted(DISTORTION_MODELS)}, got {self.model!r}")
-        coefficients = tuple(float(d) for d in self.distortion or ())
+        coefficients = () if self.distortion is None else tuple(float(d) for d in self.distortion)
         if not all(abs(d) <= MAX_COEFFICIENT for d in coefficients):
             raise ValueError(f"camera distortion must be finite and at most {MAX_COEFFICIENT:g}, got {coefficients}")
         if coefficients and len(coefficients) not in DISTORTION_MODELS[self.model]:
@@ -76,9 +77,13 @@ class Camera:
     @classmethod
     def from_matrix(
         cls, matrix: Sequence[Sequence[float]] | Tensor, width: int, height: int,
-        distortion: Sequence[float] | None = None, model: str = "plumb_bob",
+        distortion: Sequence[float] | np.ndarray | Tensor | None = None, model: str = "plumb_bob",
     ) -> Camera:  # fmt: skip
-        """Build from a 3x3 intrinsic matrix K; ``ValueError`` if K is not one (all zeros means uncalibrated)."""
+        """Build from a 3x3 intrinsic matrix K and coefficients as OpenCV gives them.
+
+        Raises:
+            ValueError: K is not such a matrix (all zeros means uncalibrated), or as of the class.
+        """
         k = torch.as_tensor(matrix, dtype=torch.float64)
         if k.shape != (3, 3):
             raise ValueError(f"camera matrix K must be 3x3, got shape {tuple(k.shape)}")
@@ -90,7 +95,7 @@ class Camera:
             raise ValueError(f"camera matrix K must be [[fx,0,cx],[0,fy,cy],[0,0,1]], got {k.tolist()}")
         return cls(
             float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), width, height,
-            tuple(distortion) if distortion is not None else None, model,
+            None if distortion is None else torch.as_tensor(distortion, dtype=torch.float64).flatten().tolist(), model,
         )  # fmt: skip
 
     @classmethod

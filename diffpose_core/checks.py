@@ -28,22 +28,25 @@ def checked(name: str, value: Tensor, shape: tuple[int | None, ...], allow_nan: 
     return value
 
 
-def checked_std(name: str, std: float | Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return a standard deviation expanded to ``shape``.
+def checked_std(name: str, std: float | Tensor, shape: tuple[int, ...], known: Tensor | None = None) -> Tensor:
+    """Return a standard deviation expanded to ``shape``; 1 where it is of something that is not ``known``.
 
     Raises:
         ValueError: naming the field, if it is not positive, more than 1e9, or cannot have that shape.
     """
     value = torch.as_tensor(std, dtype=torch.float32)
+    try:
+        expanded = value.expand(shape)
+    except RuntimeError:
+        raise ValueError(f"{name} must be one number or have shape {shape}, got {tuple(value.shape)}") from None
+    if known is not None and value.shape == shape:
+        value = expanded = torch.where(known.to(value.device), value, 1.0)
     bad = ~(torch.isfinite(value) & (value > 0))
     if bad.any():
         raise ValueError(f"{name} must be positive and finite, got {float(value[bad][0])}")
     if (value > LARGEST_STD).any():
         raise ValueError(f"{name} must be at most {LARGEST_STD:g}, got {float(value.max()):g}")
-    try:
-        return value.expand(shape)
-    except RuntimeError:
-        raise ValueError(f"{name} must be one number or have shape {shape}, got {tuple(value.shape)}") from None
+    return expanded
 
 
 def checked_transform(name: str, transform: Tensor) -> Float[Tensor, "3 4"]:

@@ -213,6 +213,7 @@ class YoloPoseDetector:
 
         Raises:
             ValueError: naming what is wrong with the image's type, dtype or shape.
+            FloatingPointError: the network gives what is not finite: that nobody is seen would be a wrong answer.
         """
         if not isinstance(image_bgr, np.ndarray):
             raise ValueError(f"image_bgr must be a numpy array, got {type(image_bgr).__name__}")
@@ -230,6 +231,8 @@ class YoloPoseDetector:
         channels = 5 + 3 * len(COCO17)
         if raw.shape[1] != channels:
             raise ValueError(f"weights must give {channels} channels (one class, 17 points), not {raw.shape[1]}")
+        if not torch.isfinite(raw).all():
+            raise FloatingPointError("weights give values that are not finite: damaged, or of too small a range")
         offset = torch.tensor([pad_x, pad_y])
         # Boxes are edges of pixels; keypoints were labelled as indices of pixels, OpenCV's convention.
         centre, size = (raw[:, :2] - offset) / gain, raw[:, 2:4] / gain

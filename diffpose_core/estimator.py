@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from diffpose_core import sampler as sampling
@@ -50,12 +50,14 @@ class PoseEstimator:
             heatmaps: P persons.
             camera: of the image.
             num_hypotheses: S, skeletons per person.
-            generator: on the estimator's device; the same seed on the same device gives the same bits.
+            generator: on the estimator's device; the same seed on the same device gives the same bits. None: one of
+                torch's default seed, so the same in every call.
         """
         return self.infer([HeatmapLikelihood(heatmaps, camera)], num_hypotheses, generator)
 
     def with_steps(self, steps: int) -> PoseEstimator:
         """Return an estimator that visits so many noise levels; the prior is shared."""
+        self._evidence = self._evidence or Evidence(self.prior)  # costly, and shared
         other = copy.copy(self)
         other.sampler = replace(self.sampler, steps=steps)
         return other
@@ -73,7 +75,7 @@ class PoseEstimator:
             known: bool [P, 17].
             std: standard deviation of the known joints in metres, one number or [P, 17].
             num_hypotheses: S, skeletons per person.
-            generator: on the estimator's device.
+            generator: on the estimator's device; None: as in :meth:`__call__`.
             root_relative: whether ``joints`` are relative to the pelvis; then so is the result.
 
         Raises:
@@ -85,6 +87,7 @@ class PoseEstimator:
             return replace(post, joints=post.joints - post.joints[:, :, :1])
         count = seen.known.sum(1).clamp_min(1)[:, None]
         offset = seen.joints.sum(1) / count - seen.joints.new_tensor(sampling.ROOT_MEAN_M)
+        offset = torch.where(seen.known.any(1, keepdim=True), offset, 0.0)
         post = self.infer([seen.moved(-offset)], num_hypotheses, generator)
         return replace(post, joints=post.joints + offset.to(self.device)[:, None, None])
 
@@ -128,7 +131,7 @@ class PoseEstimator:
     def infer(
         self, likelihoods: Sequence[Likelihood], num_hypotheses: int = 50, generator: torch.Generator | None = None
     ) -> PosePosterior:
-        """Infer from any observations of the same P persons together.
+        """Infer from any observations of the same P persons together; the generator as in :meth:`__call__`.
 
         Raises:
             ValueError: no likelihood, a different number of persons, fewer than one hypothesis, or a generator
@@ -150,6 +153,8 @@ class PoseEstimator:
         joints, root = self._draw(observations, num_hypotheses, generator)
         # Of a person of whom nothing is known the root is drawn from a broad prior, a room before the camera.
         unknown = (status == MISSING).all(-1)[:, None, None]
+        if unknown.any():
+            unknown = unknown & ~self._placed(observations, joints, root)
         anywhere = torch.randn(root.shape, generator=generator, device=self.device) * 2 + root.new_tensor(
             [0.0, 0.0, 5.0]
         )
@@ -172,7 +177,15 @@ class PoseEstimator:
         self._evidence = self._evidence or Evidence(self.prior)
         return self._evidence.log(observations)
 
+    def _placed(self, observations: list[Likelihood], joints: Tensor, root: Tensor) -> Bool[Tensor, "P 1 1"]:
+        """Whether any observation tells of the root, though it may tell of no joint."""
+        covariance = self.prior.unit_m**2 * self.prior.covariance(self.sampler.sigma_min)
+        generator = torch.Generator(self.device)
+        seen = [y.linearise(joints, root, covariance, generator).root_jacobian for y in observations]
+        return torch.stack([(rows != 0).any(-1).any(-1).any(-1) for rows in seen]).any(0)[:, None, None]
+
     def _draw(
         self, observations: list[Likelihood], num_hypotheses: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        return sampling.run(self.prior, observations, num_hypotheses, self.sampler, generator)
+        with torch.inference_mode(False):  # the network is differentiated, whatever the caller's mode
+            return sampling.run(self.prior, observations, num_hypotheses, self.sampler, generator)

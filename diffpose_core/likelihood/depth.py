@@ -149,7 +149,7 @@ class JointDepth(_Depth):
         wrong = depth[(depth <= 0) | (depth > MAX_JOINT_DEPTH_M)]
         if len(wrong):
             raise ValueError(f"depth_m must be metres above 0, at most {MAX_JOINT_DEPTH_M:g}, got {float(wrong[0]):g}")
-        self.std_m = checked_std("std_m", std_m, tuple(depth.shape)).to(depth.device)
+        self.std_m = checked_std("std_m", std_m, tuple(depth.shape), self.known).to(depth.device)
         self.depth_m = torch.where(self.known, depth, 0.0)
         self.outlier = _probability("outlier", outlier)
         self.device = depth.device

@@ -16,6 +16,8 @@ from diffpose_core.skeleton import COCO17, Skeleton
 MIN_GUESS_M, MAX_GUESS_M = 0.3, 200.0
 """Depths between which a first guess of the root is believed."""
 MIN_ROOT_DEPTH_M = 0.3
+MAX_RAY = 1e3
+"""Largest x/z or y/z of a keypoint: far beyond any lens."""
 GUESS_ACROSS_M, GUESS_DEPTH = 0.1, 0.1
 """How far a first guess is off: across the view in metres, along it as a share of the distance."""
 
@@ -34,8 +36,11 @@ class _RayFit:
     def __init__(self, heat: Heatmaps, camera: Camera) -> None:
         best = heat.weights.argmax(-1)[..., None, None]
         rays = camera.unproject(heat.means.gather(2, best.expand(*best.shape[:-1], 2))[:, :, 0])
-        weight = heat.seen * heat.visibility * (1 - heat.outlier) + 1e-9
-        weight = weight / weight.sum(-1, keepdim=True)
+        # Beyond what a lens can see its formula cannot be inverted: a keypoint that lies there says nothing here.
+        usable = rays.abs().amax(-1) < MAX_RAY
+        rays = torch.where(usable[..., None], rays, 0.0)
+        weight = usable * (heat.seen * heat.visibility * (1 - heat.outlier) + 1e-9)
+        weight = weight / weight.sum(-1, keepdim=True).clamp_min(1e-12)
         mean = (weight[..., None] * rays).sum(1, keepdim=True)
         # (X + T)_xy = ray (X + T)_z  =>  [1 0 -u; 0 1 -v] T = [-1 0 u; 0 -1 v] X
         rows = torch.zeros(*rays.shape, 3, device=rays.device)
@@ -48,7 +53,8 @@ class _RayFit:
         self.weight = weight[:, None, None]
         self.mean_ray = torch.nn.functional.pad(mean, (0, 1), value=1.0)[:, None]
         self.spread = (weight[..., None] * (rays - mean) ** 2).sum((1, 2)).sqrt().clamp_min(1e-6)[:, None, None]
-        self.informed = (heat.seen.sum(-1) >= 2)[:, None, None]
+        self.informed = ((usable & heat.seen).sum(-1) >= 2)[:, None, None]
+        self.seen = heat.seen.any(-1)[:, None, None]
         variance = heat.covariances.diagonal(dim1=-2, dim2=-1).mean((-1, -2))
         self.across_px2 = 1 / (heat.seen / variance).sum(-1).clamp_min(1e-12)
         """[P], variance of the rays' mean."""
@@ -216,6 +222,7 @@ class HeatmapLikelihood:
         """Keep the roots of the seen at least ``MIN_ROOT_DEPTH_M`` before this camera."""
         pose = self.camera_from_reference
         if pose is None:
-            return torch.cat([root[..., :2], root[..., 2:].clamp_min(MIN_ROOT_DEPTH_M)], -1)
+            bounded = torch.cat([root[..., :2], root[..., 2:].clamp_min(MIN_ROOT_DEPTH_M)], -1)
+            return torch.where(self._rays.seen, bounded, root)
         lacking = (MIN_ROOT_DEPTH_M - in_camera(root, pose)[..., 2:]).clamp_min(0)
         return root + self._rays.informed * lacking * pose[2, :3]

@@ -14,6 +14,9 @@ from diffpose_core.checks import checked, checked_std
 from diffpose_core.likelihood.base import Linearised, RootGuess, joint_blocks
 from diffpose_core.observation import INFERRED, MISSING, OBSERVED
 
+MANY_SDS = 6.0
+"""Standard deviations that no reading is off by."""
+
 POSE_SD_M = 0.1
 """How far the mean offset of known joints is off while the pose is not known yet."""
 
@@ -33,7 +36,8 @@ class KnownJoints:
 
     Raises:
         ValueError: naming the field: a wrong shape, a known joint that is not finite, joints of a person more than
-            ``MAX_BODY_M`` apart, a std that is not positive.
+            ``MAX_BODY_M`` apart, a known pelvis that is not at the origin of joints relative to it, a std that is
+            not positive.
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class KnownJoints:
                 f"joints holds a value that is not finite where known is true, at index {index}: {float(joints[index])}"
             )
         _check_size(joints, known)
-        sd = checked_std("std", std, tuple(known.shape)).to(joints.device)
+        sd = checked_std("std", std, tuple(known.shape), known).to(joints.device)
         self.joints = torch.where(known[..., None], joints, 0.0)
+        if root_relative:
+            _check_pelvis(self.joints, MANY_SDS * sd)
         self.known = known
         self.root_relative = root_relative
         self._set_covariance(sd[..., None, None] ** 2 * torch.eye(3, device=joints.device))
@@ -70,10 +76,10 @@ class KnownJoints:
             ValueError: as of the class, or a covariance that is not symmetric and positive definite.
         """
         seen = cls(joints, known, FIT_SD_M, root_relative)
-        covariance = checked("covariance_m2", covariance_m2, (len(seen.known), 17, 3, 3), allow_nan=True)
-        covariance = torch.where(
-            seen.known[..., None, None], covariance.to(seen.joints.device), torch.eye(3, device=seen.joints.device)
-        )
+        covariance = torch.as_tensor(covariance_m2, dtype=torch.float32).to(seen.joints.device)
+        if covariance.shape == (*seen.known.shape, 3, 3):
+            covariance = torch.where(seen.known[..., None, None], covariance, torch.eye(3, device=seen.joints.device))
+        covariance = checked("covariance_m2", covariance, (len(seen.known), 17, 3, 3), allow_nan=True)
         crooked = (covariance - covariance.mT).abs().amax((-1, -2)) > 1e-3 * covariance.abs().amax((-1, -2))
         for name, bad in (
             ("finite", ~torch.isfinite(covariance).all(-1).all(-1)),
@@ -168,6 +174,15 @@ class KnownJoints:
     def bound_root(self, root: Float[Tensor, "P S 3"]) -> Float[Tensor, "P S 3"]:
         """Return the root as it is: known joints may lie anywhere."""
         return root
+
+
+def _check_pelvis(joints: Float[Tensor, "P 17 3"], far_m: Float[Tensor, "P 17"]) -> None:
+    off = joints[:, 0].norm(dim=-1) > far_m[:, 0] + FIT_SD_M
+    for person in off.nonzero().flatten().tolist()[:1]:
+        raise ValueError(
+            f"joints must be relative to the pelvis where root_relative is true, "
+            f"got it at {joints[person, 0].tolist()} of person {person}"
+        )
 
 
 def _check_size(joints: Float[Tensor, "P 17 3"], known: Bool[Tensor, "P 17"]) -> None:

@@ -41,7 +41,7 @@ class KnownLengths:
         lengths = checked("lengths_m", lengths_m, (None, len(self.weights)), allow_nan=True)
         self.known = ~torch.isnan(lengths)
         _check_range("lengths_m", lengths, 0.0)
-        self.std_m = checked_std("std_m", std_m, tuple(lengths.shape)).to(lengths.device)
+        self.std_m = checked_std("std_m", std_m, tuple(lengths.shape), self.known).to(lengths.device)
         self.lengths_m = torch.where(self.known, lengths, 0.0)
         joints = torch.eye(len(H36M17), device=lengths.device)
         self._ends = joints[_CHILDREN] - joints[_PARENTS]

@@ -101,6 +101,14 @@ def test_pixels_that_no_ray_reaches_get_the_one_at_the_limit():
         assert fisheye(k).unproject(torch.tensor([[321.0, 238.0]])).tolist() == [[0.0, 0.0]]
 
 
+def test_coefficients_are_taken_as_opencv_gives_them():
+    lens = (-0.3, 0.1, 0.001, -0.002, 0.01)
+    camera = Camera(500.0, 500.0, 320.0, 240.0, 640, 480, lens)
+    matrix = [[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]
+    for given_as in (np.array(lens), np.array([lens]), torch.tensor(lens, dtype=torch.float64), list(lens)):
+        assert Camera.from_matrix(matrix, 640, 480, given_as) == camera
+
+
 def test_zero_coefficients_are_no_lens_whatever_the_model():
     """A rectified image keeps the model's name: image_geometry reads zeros so, too."""
     straight = Camera(300.0, 290.0, 321.0, 238.0, 640, 480)

@@ -1,4 +1,5 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
+import copy
 import importlib.util
 import pickle
 import shutil
@@ -247,6 +248,15 @@ def test_a_person_cut_by_the_border_keeps_what_shows(detector, found, photograph
 def test_a_bad_image_is_refused_by_name(detector, image, word):
     with pytest.raises(ValueError, match=rf"image_bgr.*{word}"):
         detector(image)
+
+
+@needs_yolo
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_overflows_does_not_say_that_nobody_is_there(detector, value):
+    broken = copy.copy(detector)
+    broken._forward = lambda x: torch.full((1, 56, 10), value)
+    with pytest.raises(FloatingPointError, match="weights give values that are not finite"):
+        broken(np.zeros((8, 8, 3), np.uint8))
 
 
 @needs_yolo

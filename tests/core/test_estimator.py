@@ -198,6 +198,32 @@ def test_completion_keeps_the_known_and_spreads_the_unknown(prior, people):
     assert (sd[:, arm[1]] > 3 * sd[:, 1]).all()
 
 
+def test_of_whom_nothing_is_known_may_be_anywhere_in_the_room_before_the_camera(prior):
+    nothing = torch.zeros(1, 17, dtype=torch.bool)
+    post = PoseEstimator(prior).complete(torch.zeros(1, 17, 3), nothing, 0.01, 200, torch.Generator().manual_seed(0))
+    mean = post.joints[0, :, 0].mean(0)
+    assert (mean - torch.tensor([0.0, 0.0, 5.0])).abs().max() < 0.6
+
+
+def test_a_pelvis_that_is_not_the_origin_of_relative_joints_is_refused(prior, people):
+    known = torch.ones(len(people), 17, dtype=torch.bool)
+    with pytest.raises(ValueError, match="joints must be relative to the pelvis where root_relative is true"):
+        PoseEstimator(prior).complete(people, known, 0.01, 5, root_relative=True)
+    known[:, 0] = False
+    PoseEstimator(prior).complete(people - people[:, :1], known, 0.01, 5, root_relative=True)
+
+
+def test_the_mode_of_the_caller_changes_nothing(prior, people):
+    known = torch.ones(len(people), 17, dtype=torch.bool)
+    known[:, 11:] = False
+    estimator = PoseEstimator(prior)
+    usual = estimator.complete(people, known, 0.01, 5, torch.Generator().manual_seed(1)).joints
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            found = estimator.complete(people, known, 0.01, 5, torch.Generator().manual_seed(1)).joints
+        torch.testing.assert_close(found.clone(), usual)
+
+
 def test_observations_add_up(prior, people):
     """Depth from known joints, direction from the image: together the root is where both say."""
     known = torch.zeros(3, 17, dtype=torch.bool)

@@ -353,6 +353,70 @@ def test_a_camera_that_does_not_see_the_person_changes_nothing_and_does_not_pull
     assert (before.mean - people).norm(dim=-1).mean() < 0.6
 
 
+@pytest.mark.parametrize("pose", [None, torch.eye(3, 4)], ids=["reference", "the same with a pose"])
+def test_who_is_behind_the_reference_camera_is_found_by_another(prior, pose):
+    """A robot with a camera to the front, whose frame is the reference, and one to the rear."""
+    joints = prior.sample(1, torch.Generator().manual_seed(5)) + torch.tensor([0.2, 0.0, -4.0])
+    rear = torch.cat([torch.diag(torch.tensor([-1.0, 1.0, -1.0])), torch.zeros(3, 1)], 1)
+    turned = joints @ rear[:, :3].T
+    seen = Heatmaps.from_keypoints(
+        CAMERA.project(turned), 4 * torch.eye(2).expand(1, 17, 2, 2), torch.ones(1, 17), H36M17
+    )
+    blind = Heatmaps.from_keypoints(
+        torch.zeros(1, 17, 2), 4 * torch.eye(2).expand(1, 17, 2, 2), torch.zeros(1, 17), H36M17
+    )
+    likelihoods = [HeatmapLikelihood(blind, CAMERA, pose), HeatmapLikelihood(seen, CAMERA, rear)]
+    found = PoseEstimator(prior).infer(likelihoods, 30, torch.Generator().manual_seed(0))
+    assert (found.mean - joints).norm(dim=-1).mean() < 1  # as far as one view tells
+    assert (found.joints[..., 0, 2] < -2).all()
+
+
+@pytest.mark.parametrize("with_depth", [False, True])
+def test_an_unseen_keypoint_that_no_ray_of_the_lens_reaches_says_nothing(prior, with_depth):
+    """Detectors write 0, 0 for what they do not see; there the lens's formula cannot be undone."""
+    camera = Camera(500.0, 500.0, 320.0, 240.0, 640, 480, (-0.35, 0.0, 0.0, 0.0))
+    assert not torch.isfinite(camera.unproject(torch.zeros(2))).all()
+    joints = prior.sample(1, torch.Generator().manual_seed(6)) + torch.tensor([0.0, 0.0, 2.5])
+    pixels, visibility = camera.project(joints), torch.ones(1, 17)
+    pixels[:, J("LWrist")], visibility[:, J("LWrist")] = 0.0, 0.0
+    seen = Heatmaps.from_keypoints(pixels, 4 * torch.eye(2).expand(1, 17, 2, 2), visibility, H36M17)
+    likelihoods: list[Likelihood] = [HeatmapLikelihood(seen, camera)]
+    if with_depth:
+        likelihoods.append(JointDepth(joints[..., 2], 0.03))
+    found = PoseEstimator(prior).infer(likelihoods, 30, torch.Generator().manual_seed(0))
+    assert abs(float(found.mean[0, 0, 2]) - 2.5) < 0.4
+
+
+def test_a_depth_alone_says_how_far_somebody_is(prior):
+    """No joint is observed by it, and yet the person has a place."""
+    found = PoseEstimator(prior).infer(
+        [JointDepth(torch.full((1, 17), 3.0), 0.03)], 50, torch.Generator().manual_seed(0)
+    )
+    depth_m = found.joints[0, :, 0, 2]
+    assert abs(float(depth_m.mean()) - 3) < 0.1
+    assert float(depth_m.std()) < 0.2
+    assert (found.status == MISSING).all()
+
+
+def test_what_is_said_of_unknown_entries_does_not_count(people):
+    known = torch.zeros(2, 17, dtype=torch.bool)
+    known[:, :3] = True
+    std = torch.where(known, 0.02, torch.nan)
+    covariance = torch.where(known[..., None, None], 0.0004 * torch.eye(3), torch.inf)
+    depth = torch.where(known, people[..., 2], torch.nan)
+    lengths = torch.full((2, len(BONES)), torch.nan)
+    lengths[:, 0] = 0.2
+    for one, other in (
+        (KnownJoints(people, known, std), KnownJoints(people, known, 0.02)),
+        (KnownJoints.of_covariance(people, known, covariance), KnownJoints(people, known, 0.02)),
+        (JointDepth(depth, std), JointDepth(depth, 0.02)),
+        (KnownLengths.of_bones(lengths, torch.where(lengths.isnan(), 0.0, 0.01)), KnownLengths.of_bones(lengths, 0.01)),
+    ):
+        torch.testing.assert_close(
+            one.log_density(people[:, None], NOTHING), other.log_density(people[:, None], NOTHING)
+        )
+
+
 def test_agreement_tells_one_person_from_two_and_a_right_calibration_from_a_wrong_one(prior):
     estimator = PoseEstimator(prior)
     people = prior.sample(12, torch.Generator().manual_seed(6)) + torch.tensor([0.0, 0.0, 4.0])
