@@ -125,7 +125,7 @@ class Bench:
         self._executor.shutdown()
         self._thread.join()
         self.node.destroy_node()
-        rclpy.shutdown()
+        rclpy.try_shutdown()  # Ctrl-C has done it already
 
     def start_camera(self, source: Path, rate_hz: float, frames: int, **parameters: Value) -> None:
         """Show a still image so often at this rate."""
