@@ -57,7 +57,7 @@ class PoseEstimator:
 
     def with_steps(self, steps: int) -> PoseEstimator:
         """Return an estimator that visits so many noise levels; the prior is shared."""
-        self._evidence = self._evidence or Evidence(self.prior)  # costly, and shared
+        self._known_evidence()  # costly, and shared by the copy
         other = copy.copy(self)
         other.sampler = replace(self.sampler, steps=steps)
         return other
@@ -173,9 +173,12 @@ class PoseEstimator:
             raise ValueError(f"likelihoods must observe the same persons, got counts {sorted(persons)}: {each}")
         return persons.pop()
 
-    def _log_evidence(self, observations: list[Likelihood]) -> Float[Tensor, "P"]:
+    def _known_evidence(self) -> Evidence:
         self._evidence = self._evidence or Evidence(self.prior)
-        return self._evidence.log(observations)
+        return self._evidence
+
+    def _log_evidence(self, observations: list[Likelihood]) -> Float[Tensor, "P"]:
+        return self._known_evidence().log(observations)
 
     def _placed(self, observations: list[Likelihood], joints: Tensor, root: Tensor) -> Bool[Tensor, "P 1 1"]:
         """Whether any observation tells of the root, though it may tell of no joint."""

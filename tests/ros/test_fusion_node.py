@@ -31,13 +31,19 @@ def people():
 
 
 @pytest.fixture(scope="module")
-def nodes(client, start, tmp_path_factory):
-    """The fusion node on two cameras, and the diffusion node of an RGB-D camera in a namespace of its own."""
+def extrinsics(tmp_path_factory):
+    """Where both cameras are."""
     file = tmp_path_factory.mktemp("extrinsics") / "extrinsics.yaml"
     file.write_text(scene.extrinsics())
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def nodes(client, start, extrinsics):
+    """The fusion node on two cameras, and the diffusion node of an RGB-D camera in a namespace of its own."""
     client.listen(Hypotheses, FUSED)
     client.listen(Hypotheses, ONE)
-    start("fusion_node", extrinsics_file=str(file), use_depth=False, device="cpu", sync_wait_s=1.0)
+    start("fusion_node", extrinsics_file=extrinsics, use_depth=False, device="cpu", sync_wait_s=1.0)
     start("diffusion_node", "rgbd", use_depth=True, device="cpu", sync_wait_s=1.0, depth_reliability="reliable")
     return client
 
@@ -255,13 +261,11 @@ def test_bad_depth_is_refused_by_name(nodes, people):
     assert len(send_depth(nodes, people, scene.depth("left", people, now(nodes))).persons) == 2
 
 
-def test_a_short_budget_holds_for_several_cameras(client, start, people, tmp_path_factory):
-    file = tmp_path_factory.mktemp("extrinsics") / "extrinsics.yaml"
-    file.write_text(scene.extrinsics())
+def test_a_short_budget_holds_for_several_cameras(client, start, people, extrinsics):
     node, topic = "hurried/fusion_node", "/hurried/human_pose3d/hypotheses"
     client.listen(Hypotheses, topic)
     less = {"num_hypotheses": 20, "steps": 6, "time_budget_s": 1e-4}
-    start("fusion_node", "hurried", extrinsics_file=str(file), device="cpu", sync_wait_s=5.0, **less)
+    start("fusion_node", "hurried", extrinsics_file=extrinsics, device="cpu", sync_wait_s=5.0, **less)
 
     def effort():
         client.messages[topic].clear()
@@ -279,14 +283,12 @@ def test_a_short_budget_holds_for_several_cameras(client, start, people, tmp_pat
     assert client.health[node]["last_complaint"] == "degraded: time budget: 5 steps, 10 hypotheses"
 
 
-def test_several_cameras_with_depth(client, start, people, tmp_path_factory):
+def test_several_cameras_with_depth(client, start, people, extrinsics):
     """Depth that is missing or bad costs as little as it can, and each is counted."""
-    file = tmp_path_factory.mktemp("extrinsics") / "extrinsics.yaml"
-    file.write_text(scene.extrinsics())
     node, topic = "deep/fusion_node", "/deep/human_pose3d/hypotheses"
     client.listen(Hypotheses, topic)
     parameters = {"use_depth": True, "depth_reliability": "reliable", "sync_wait_s": 1.0, "device": "cpu"}
-    start("fusion_node", "deep", extrinsics_file=str(file), **parameters)
+    start("fusion_node", "deep", extrinsics_file=extrinsics, **parameters)
 
     def look(cameras=("left", "right"), depth=("left", "right"), encoding="16UC1"):
         client.messages[topic].clear()

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from diffpose_ros.graph import GRAPHS, PACKAGE, RESPAWN_DELAY_S, nodes
 from diffpose_ros.processes import Processes
+from diffpose_ros.signals import stop_on
 
 POLL_S = 0.2
 
@@ -43,11 +44,9 @@ def run(arguments: list[str], prefix: Path) -> int:
     respawn = values.get("respawn") == "true"
     if values.get("rviz") == "true":
         raise ValueError(f"argument rviz needs `ros2 launch`; start rviz2 by hand with rviz/{graph}.rviz")
-    stop: list[int] = []
     # The nodes have sessions of their own: when the terminal is closed, this process alone is told, but for nohup.
     hang_up = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
-    for number in (signal.SIGINT, signal.SIGTERM, *hang_up):
-        signal.signal(number, lambda number, _: stop.append(number))
+    stop = stop_on((signal.SIGINT, signal.SIGTERM, *hang_up))
     try:
         for entry in entries.values():
             processes.start(entry)

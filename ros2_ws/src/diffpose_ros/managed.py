@@ -180,33 +180,26 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the input in work and drop those that wait."""
-        try:
-            self._silence(state)
-        except Exception as error:
-            return self._cannot("deactivate", error, TransitionCallbackReturn.ERROR)
-        self.state = INACTIVE
-        return TransitionCallbackReturn.SUCCESS
+        return self._leave("deactivate", INACTIVE, lambda: self._silence(state))
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything that configuring made."""
-        try:
+
+        def clean_up() -> None:
             self._release()
-        except Exception as error:
-            return self._cannot("clean up", error, TransitionCallbackReturn.ERROR)
-        self.health.mended()
-        self.state = UNCONFIGURED
-        return TransitionCallbackReturn.SUCCESS
+            self.health.mended()
+
+        return self._leave("clean up", UNCONFIGURED, clean_up)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate and clean up, whatever the state."""
-        try:
+
+        def shut_down() -> None:
             if self.state == ACTIVE:
                 self._silence(state)
             self._release()
-        except Exception as error:
-            return self._cannot("shut down", error, TransitionCallbackReturn.ERROR)
-        self.state = FINALIZED
-        return TransitionCallbackReturn.SUCCESS
+
+        return self._leave("shut down", FINALIZED, shut_down)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After an error in a transition: release everything; unconfigured then, or finalized where that fails, too."""
@@ -224,6 +217,15 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
         if self.state != FINALIZED:
             self.trigger_shutdown()
         self.destroy_node()
+
+    def _leave(self, what: str, to: str, undo: Callable[[], None]) -> TransitionCallbackReturn:
+        """Undo a state; where that fails, say why."""
+        try:
+            undo()
+        except Exception as error:
+            return self._cannot(what, error, TransitionCallbackReturn.ERROR)
+        self.state = to
+        return TransitionCallbackReturn.SUCCESS
 
     def _silence(self, state: LifecycleState) -> None:
         for subscribed in list(self.inputs):

@@ -39,6 +39,16 @@ def _parameter(
     return field(default=default, metadata={"doc": doc, "low": low, "high": high, "unit": unit, "when": when})
 
 
+def _slowest(what: str, which_is: str) -> Any:
+    doc = f"{what} that is slower is {which_is}; 0: any rate will do."
+    return _parameter(0.0, doc, 0.0, 1000.0, "Hz", live=True)
+
+
+def _silence(when: str) -> Any:
+    doc = f"It is an error when {when} for longer; 0: it may be silent."
+    return _parameter(1.0, doc, 0.0, 3600.0, "s", live=True)
+
+
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"parameter {name} must be one of {choices}, got {value!r}")
@@ -68,28 +78,23 @@ class Parameters:
                 raise ValueError(f"parameter {item.name} must lie in {low:g}..{high:g}, got {value}")
 
 
-def _check_rates(warn_name: str, warn_rate_hz: float, error_name: str, error_rate_hz: float) -> None:
+def _check_rates(prefix: str, warn_rate_hz: float, error_rate_hz: float) -> None:
     if 0 < warn_rate_hz < error_rate_hz:
-        raise ValueError(f"parameter {error_name} must not exceed {warn_name} {warn_rate_hz:g}, got {error_rate_hz:g}")
+        limit = f"{prefix}warn_rate_hz {warn_rate_hz:g}"
+        raise ValueError(f"parameter {prefix}error_rate_hz must not exceed {limit}, got {error_rate_hz:g}")
 
 
 @dataclass(frozen=True)
 class FlowParameters(Parameters):
     """Parameters of nodes that publish again and again: how that should flow (docs/diagnostics.md)."""
 
-    output_warn_rate_hz: float = _parameter(
-        0.0, "An output that is slower is a warning; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
-    )
-    output_error_rate_hz: float = _parameter(
-        0.0, "An output that is slower is an error; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
-    )
-    output_timeout_s: float = _parameter(
-        1.0, "It is an error when nothing is published for longer; 0: it may be silent.", 0.0, 3600.0, "s", live=True
-    )
+    output_warn_rate_hz: float = _slowest("An output", "a warning")
+    output_error_rate_hz: float = _slowest("An output", "an error")
+    output_timeout_s: float = _silence("nothing is published")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_rates("output_warn_rate_hz", self.output_warn_rate_hz, "output_error_rate_hz", self.output_error_rate_hz)
+        _check_rates("output_", self.output_warn_rate_hz, self.output_error_rate_hz)
 
     def expected(self, direction: str) -> Expected:
         """Return what is expected of an ``input`` or ``output``."""
@@ -100,15 +105,9 @@ class FlowParameters(Parameters):
 class InputParameters(FlowParameters):
     """Parameters of nodes that turn inputs into outputs."""
 
-    warn_rate_hz: float = _parameter(
-        0.0, "An input that is slower is a warning; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
-    )
-    error_rate_hz: float = _parameter(
-        0.0, "An input that is slower is an error; 0: any rate will do.", 0.0, 1000.0, "Hz", live=True
-    )
-    timeout_s: float = _parameter(
-        1.0, "It is an error when an input has nothing for longer; 0: it may be silent.", 0.0, 3600.0, "s", live=True
-    )
+    warn_rate_hz: float = _slowest("An input", "a warning")
+    error_rate_hz: float = _slowest("An input", "an error")
+    timeout_s: float = _silence("an input has nothing")
     max_age_s: float = _parameter(
         0.0, "Inputs whose stamps are older, before or after the work, are dropped, and counted; 0: any age will do.",
         0.0, 3600.0, "s", live=True,
@@ -116,7 +115,7 @@ class InputParameters(FlowParameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_rates("warn_rate_hz", self.warn_rate_hz, "error_rate_hz", self.error_rate_hz)
+        _check_rates("", self.warn_rate_hz, self.error_rate_hz)
 
     def expected(self, direction: str) -> Expected:
         """Return what is expected of an ``input`` or ``output``."""

@@ -23,6 +23,7 @@ from diffpose_ros.clocks import BACKWARDS, steady
 from diffpose_ros.endpoints import Input
 from diffpose_ros.managed import DEACTIVATED, ManagedNode
 from diffpose_ros.parameters import InputParameters, LazyParameters
+from diffpose_ros.signals import stop_on
 from diffpose_ros.stamps import CLOCK_SET_BACK, BadStamp, PassedOver, check_stamp
 
 STOP_POLL_S = 0.2
@@ -261,9 +262,7 @@ def run(create: Callable[[], ManagedNode[Any]]) -> int:
     """
     # rclpy's own handlers close the context at once, under the worker's hands.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    stop: list[int] = []  # no Event: a handler may interrupt whoever holds its lock
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: stop.append(number))
+    stop = stop_on((signal.SIGINT, signal.SIGTERM))
     try:
         node = create()
     except (ValueError, OSError, ImportError) as error:

@@ -110,9 +110,9 @@ class Webcam:
             wanted = time.monotonic() <= self._wanted_until_s
         if wanted:
             found, image = self._device.retrieve()
-            bad = ValueError(f"webcam {self._name} gave a frame that cannot be decoded")
+            undecodable = f"webcam {self._name} gave a frame that cannot be decoded"
             with self._lock:
-                self._newest = (image, taken_ns) if found else bad
+                self._newest = (image, taken_ns) if found else ValueError(undecodable)
 
     def _open_again(self) -> None:
         self._device.release()
