@@ -130,10 +130,10 @@ def test_why_nothing_is_published_is_told_with_what_is_missing(client, started):
     def told():
         publisher.publish(nobody(Time()))
         client.spin(0.1)
-        return node.health["message"].startswith("output ") and "stamp is zero" in node.health["message"]
+        message, level = node.health["message"], node.health["level"]
+        return message.startswith("output ") and "stamp is zero" in message and level == ERROR
 
-    client.wait(told, "the output and the reason")
-    assert node.health["level"] == ERROR
+    client.wait(told, "the output, an error once its timeout is over, and the reason")
 
 
 def test_a_time_that_ros_cannot_bear_does_not_end_the_node(client, started):
