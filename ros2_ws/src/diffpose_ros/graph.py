@@ -239,6 +239,8 @@ def environment(share: Path, current: Mapping[str, str]) -> dict[str, str]:
         # fetched again page by page, a fifth of the time.
         "MALLOC_MMAP_THRESHOLD_": str(2**25),
         "MALLOC_TRIM_THRESHOLD_": str(2**30),
+        # One heap for all threads: with one each, every thread's own grows to its own largest.
+        "MALLOC_ARENA_MAX": "1",
         "PYTHONUNBUFFERED": "1",
     }
     return {name: value for name, value in wanted.items() if name not in current}

@@ -27,6 +27,8 @@ P = TypeVar("P", bound=Parameters)
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
 DEACTIVATED = "deactivated"
 """Why what waited was dropped."""
+RESERVE_BYTES = 24 * 2**20
+"""Of memory beyond what configuring takes; below the size from which memory goes back at once (graph.environment)."""
 
 
 class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has no types
@@ -151,12 +153,16 @@ class ManagedNode(LifecycleNode, Generic[P]):  # type: ignore[misc]  # rclpy has
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure, or stay unconfigured and say why."""
+        # Held while the networks are tried, so that it comes on top of what they take, and written, so that it is
+        # there: more messages than ever before at the same time find memory in it, hours later as in the first second.
+        reserve = b"\1" * RESERVE_BYTES
         try:
             self.configure()
             self.on_parameters()
         except Exception as error:  # damaged files raise anything; the node must stay to be mended
             self._release()
             return self._cannot("configure", error)
+        del reserve
         # What stays is looked through no more: that takes a tenth of a second, in the midst of some frame.
         gc.collect()
         gc.freeze()
