@@ -1,7 +1,9 @@
 # Copyright 2026 the diffpose authors. Licensed under the Apache License, Version 2.0.
 """The life of real nodes: every transition by service, silence while inactive, mending, parameters that change."""
 
+import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -292,3 +294,36 @@ def test_a_transition_that_fails_at_the_end_is_told(clumsy, failures, state, wha
     assert node.state == state
     status = node.health.publish()[0]
     assert (status.level[0], status.message) == (ERROR, f"cannot {what}: RuntimeError: clumsy at the end")
+
+
+def test_more_messages_than_ever_before_need_no_memory_of_the_system():
+    """A process with the variables that the launch files set: the peak of its configuration, and 20 MiB more."""
+    program = textwrap.dedent("""
+        import re
+        import rclpy
+        from diffpose_ros.managed import ManagedNode
+        from diffpose_ros.parameters import MarkerParameters
+
+        MIB = 2**20
+
+        def own_mib():
+            return int(re.search(r"RssAnon:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1024
+
+        def messages(number):
+            return [b"\\2" * MIB for _ in range(number)]
+
+        class Node(ManagedNode):
+            def configure(self):
+                messages(30)
+
+        rclpy.init()
+        node = Node(MarkerParameters)
+        node.trigger_configure()
+        before = own_mib()
+        kept = messages(50)
+        print(len(kept), node.state, own_mib() - before)
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=True)
+    number, state, growth_mib = done.stdout.split()
+    assert (number, state) == ("50", "inactive")
+    assert float(growth_mib) < 2, done.stdout
