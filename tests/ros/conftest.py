@@ -47,6 +47,7 @@ class Client:
         rclpy.init()
         self.node = rclpy.create_node("test_client")
         self.health, self.topics = {}, {}
+        self.told_s = {}  # seconds on the node's clock when it last told of its health
         self.messages = {}
         self._publishers = {}
         self._services = {}
@@ -57,6 +58,7 @@ class Client:
         for status in message.status:
             values = {v.key: v.value for v in status.values}
             node, _, what = status.name.partition(": ")
+            self.told_s[node] = message.header.stamp.sec
             (self.health if what == "health" else self.topics)[node if what == "health" else status.name] = values | {
                 "message": status.message,
                 "level": status.level[0],

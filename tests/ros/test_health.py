@@ -196,8 +196,11 @@ def test_latencies_mean_something_when_time_jumps_back(client, started):
     node = started("replay", use_sim_time=True)
 
     def at(second, stamp_s):
-        client.publish("/clock", Clock(clock=Time(sec=second)))
-        client.spin(0.3)
+        def known():
+            client.publish("/clock", Clock(clock=Time(sec=second)))
+            return client.told_s["replay/marker_node"] == second
+
+        client.wait(known, f"the node's clock to show {second} s")
         before = client.count("replay/marker_node", "processed")
         node.publish(Time(sec=stamp_s))
         client.wait_count("replay/marker_node", "processed", before + 1)
