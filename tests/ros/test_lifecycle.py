@@ -299,15 +299,16 @@ def test_a_transition_that_fails_at_the_end_is_told(clumsy, failures, state, wha
 def test_more_messages_than_ever_before_need_no_memory_of_the_system():
     """A process with the variables that the launch files set: the peak of its configuration, and 20 MiB more."""
     program = textwrap.dedent("""
-        import re
+        import os
         import rclpy
         from diffpose_ros.managed import ManagedNode
         from diffpose_ros.parameters import MarkerParameters
+        from diffpose_ros.reliability.bench import memory_mib
 
         MIB = 2**20
 
         def own_mib():
-            return int(re.search(r"RssAnon:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1024
+            return memory_mib(os.getpid())["own"]
 
         def messages(number):
             return [b"\\2" * MIB for _ in range(number)]
